@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+#: One line of printable text: names and labels appear in logs, terminals and headers.
+one_line = RegexValidator(r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", "Use one line of text without control characters.")
+
+
+class Account(models.Model):
+    """A tenant: who a key belongs to, and who will be billed for what its keys use."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[one_line],
+        error_messages={
+            "blank": "An account needs a name.",
+            "max_length": "The name has %(show_value)d characters; at most %(limit_value)d fit.",
+            "unique": "There is an account of this name already.",
+        },
+    )
+    suspended_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Since when its keys are refused; empty while the account is active.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(name=""),
+                name="account_name_not_empty",
+                violation_error_message="An account needs a name.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def suspended(self) -> bool:
+        return self.suspended_at is not None

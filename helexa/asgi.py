@@ -1,0 +1,115 @@
+"""The ASGI application: `/v1` and `/health` go to the gateway, everything else to Django.
+
+Plain ASGI with lifespan, so any server can run it; helexa.serving runs it under Daphne or uvicorn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helexa.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
+
+from inference.dialects.openai_errors import envelope  # noqa: E402
+from inference.gateway.consumer import V1Consumer  # noqa: E402
+from inference.gateway.exchange import new_request_id  # noqa: E402
+from inference.gateway.runtime import Gateway  # noqa: E402
+from inference.refusals import Refusal  # noqa: E402
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Application:
+    """Lives as long as its server; the gateway exists between the lifespan's startup and shutdown."""
+
+    def __init__(self) -> None:
+        self._gateway: Gateway | None = None
+        self._v1: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})  # nothing here speaks WebSocket
+        elif scope["path"].startswith("/v1/") or scope["path"] == "/v1":
+            await self._v1(scope, receive, send)
+        elif scope["path"] == "/health":
+            await self._health(scope, send)
+        else:
+            await django_application(scope, receive, with_request_id(send))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._gateway = gateway = Gateway(
+                    database_url=settings.DATABASE_URL,
+                    redis_url=settings.REDIS_URL,
+                    key_pepper=settings.HELEXA_KEY_PEPPER,
+                    url=os.environ.get("HELEXA_GATEWAY_URL", ""),
+                    require_auth=settings.HELEXA_REQUIRE_AUTH,
+                )
+                self._v1 = V1Consumer.as_asgi(gateway=gateway)
+                await gateway.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._gateway is not None:
+                    await self._gateway.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _health(self, scope: Scope, send: Send) -> None:
+        """Ready or why not; with `?live=1` only whether the process lives."""
+        assert self._gateway is not None
+        live = b"live=1" in scope["query_string"].split(b"&")
+        health: dict[str, Any] = {"live": True} if live else self._gateway.health()
+        body = json.dumps(health).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        send = with_request_id(send)
+        await send(
+            {"type": "http.response.start", "status": 200 if live or health["ready"] else 503, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def drain(self) -> None:
+        """Refuse new work from now on; returns when nothing runs."""
+        if self._gateway is not None:
+            await self._gateway.drain()
+
+
+def with_request_id(send: Send) -> Send:
+    """Every answer names the request, by an id of ours."""
+    request_id = new_request_id().encode()
+
+    async def send_with_id(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", request_id)]}
+        await send(message)
+
+    return send_with_id
+
+
+def render_error(status: int, path: str, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an error that the server makes itself, before any application saw the request."""
+    request_id = (b"x-request-id", new_request_id().encode())
+    if path == "/v1" or path.startswith("/v1/"):
+        return [(b"content-type", b"application/json"), request_id], envelope(Refusal(message, status=status))
+    return [(b"content-type", b"text/plain; charset=utf-8"), request_id], f"{message}\n".encode()
+
+
+application = Application()
+drain = application.drain

@@ -1,0 +1,224 @@
+"""Every setting of helexa, read from the environment in this one place.
+
+The names that start with HELEXA_, DATABASE_URL and REDIS_URL are the contract with operators; README lists them.
+`runworker` and `--help` need neither a secret nor a database, so nothing here insists on them: Django itself
+refuses to work with an empty SECRET_KEY, and `serve` checks the rest before it listens.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from environ import FileAwareEnv
+
+from helexa.home import REPOSITORY, Home
+
+env = FileAwareEnv()
+HOME = Home.from_environment()
+
+# -- secrets -------------------------------------------------------------------------------------
+# Made by `up` and kept under HELEXA_HOME/secrets; anywhere else they come from the environment, also as *_FILE.
+
+SECRET_KEY: str = env.str("HELEXA_SECRET_KEY", default="") or HOME.secret("secret_key") or ""
+HELEXA_KEY_PEPPER: str = env.str("HELEXA_KEY_PEPPER", default="") or HOME.secret("key_pepper") or ""
+
+# -- where it listens ----------------------------------------------------------------------------
+
+HELEXA_HOST: str = env.str("HELEXA_HOST", default="127.0.0.1")
+HELEXA_PORT: int = env.int("HELEXA_PORT", default=31313)
+HELEXA_METRICS_LISTEN: str | None = env.str("HELEXA_METRICS_LISTEN", default=None)
+HELEXA_TRUST_PROXY: bool = env.bool("HELEXA_TRUST_PROXY", default=False)
+ALLOWED_HOSTS: list[str] = env.list("HELEXA_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("HELEXA_CSRF_ORIGINS", default=[])
+
+# -- the inference path --------------------------------------------------------------------------
+
+HELEXA_REQUIRE_AUTH: bool = env.bool("HELEXA_REQUIRE_AUTH", default=True)
+HELEXA_HARNESS: str = env.str("HELEXA_HARNESS", default="torch")
+HELEXA_ALLOW_ECHO: bool = env.bool("HELEXA_ALLOW_ECHO", default=False)
+HELEXA_LOG_LEVEL: str = env.str("HELEXA_LOG_LEVEL", default="info").lower()
+
+# -- servers -------------------------------------------------------------------------------------
+# One URL each; what Celery and the event streams use derives from it here and nowhere else.
+
+_servers = HOME.server_urls()
+DATABASE_URL: str | None = env.str("DATABASE_URL", default=None) or (_servers.database if _servers else None)
+REDIS_URL: str | None = env.str("REDIS_URL", default=None) or (_servers.redis if _servers else None)
+
+CELERY_BROKER_URL = (REDIS_URL or "").replace("unix://", "redis+socket://", 1)
+
+
+def _database() -> dict[str, Any]:
+    if DATABASE_URL is None:
+        return {"ENGINE": "django.db.backends.dummy"}
+    settings: dict[str, Any] = env.db_url_config(DATABASE_URL)
+    # Under ASGI a persistent connection leaks with its thread (STACK_NOTES 4.1): open for the request only.
+    settings["CONN_MAX_AGE"] = 0
+    settings["OPTIONS"] = {**settings.get("OPTIONS", {}), "connect_timeout": 2}
+    return settings
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- applications --------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    # before `channels`, which ships a `runworker` of its own
+    "helexa",
+    "accounts",
+    "fleet",
+    "inference",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "daphne",  # before staticfiles, as it asks for
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "channels",
+    "csp",
+    "axes",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "helexa.urls"
+ASGI_APPLICATION = "helexa.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [REPOSITORY / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+# Five wrong passwords lock that name from that address for a quarter of an hour.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [REPOSITORY / "helexa" / "static"]
+WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and a page
+
+# -- security headers ----------------------------------------------------------------------------
+# On loopback HTTP cookies are not Secure and nothing redirects; behind a trusted proxy all of it is on.
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HELEXA_TRUST_PROXY
+if HELEXA_TRUST_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    AXES_IPWARE_PROXY_COUNT = 1
+
+# -- admin ---------------------------------------------------------------------------------------
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "helexa",
+    "SITE_HEADER": "helexa",
+    "SITE_SUBHEADER": "accounts, keys and the fleet",
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "hub",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("helexa/admin.css")],
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "title": "Accounts",
+                "items": [
+                    {"title": "Accounts", "icon": "groups", "link": reverse_lazy("admin:accounts_account_changelist")},
+                    {"title": "API keys", "icon": "key", "link": reverse_lazy("admin:accounts_apikey_changelist")},
+                ],
+            },
+            {
+                "title": "Fleet",
+                "items": [
+                    {
+                        "title": "Models",
+                        "icon": "deployed_code",
+                        "link": reverse_lazy("admin:fleet_profile_changelist"),
+                    },
+                    {"title": "Neurons", "icon": "dns", "link": reverse_lazy("admin:fleet_neuron_changelist")},
+                    {"title": "Replicas", "icon": "memory", "link": reverse_lazy("admin:fleet_replica_changelist")},
+                ],
+            },
+            {
+                "title": "People",
+                "items": [{"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")}],
+            },
+        ],
+    },
+}
+
+# -- Celery --------------------------------------------------------------------------------------
+# A task is submitted to an engine and is over; results, redelivery and prefetch would only get in the way (DESIGN 3.4).
+
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2, "retry_on_timeout": False}
+
+# -- logs ----------------------------------------------------------------------------------------
+
+LOGGING_CONFIG = None  # helexa.logs configures structlog and the standard library together
+from helexa.logs import configure_logging  # noqa: E402
+
+configure_logging(HELEXA_LOG_LEVEL, pretty=sys.stderr.isatty() or env.bool("HELEXA_LOG_PRETTY", default=False))

@@ -1,0 +1,52 @@
+"""A request body as JSON: one object, UTF-8, bounded in depth. Whatever is wrong is a 400 that names the field."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from inference.refusals import Refusal, invalid
+
+Fields = TypeVar("Fields")
+
+#: msgspec ends its message with the place: "Expected `int`, got `str` - at `$.max_tokens`".
+_PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?\Z", re.DOTALL)
+_MISSING = re.compile(r"\AObject missing required field `(?P<name>\w+)`\Z")
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_LAST_KEY = re.compile(rb'"(\w+)"\s*:[^"]*\Z')
+
+
+def decode_object(body: bytes, decoder: msgspec.json.Decoder[Fields]) -> Fields:
+    """The fields of a JSON object. Raises Refusal (400) with `param` set to the place of the fault."""
+    try:
+        body.decode()  # also inside fields that nobody reads
+        return decoder.decode(body)
+    except UnicodeDecodeError as fault:
+        raise invalid("The request body is not valid UTF-8.") from fault
+    except RecursionError as fault:
+        raise invalid("The request body is nested too deeply.") from fault
+    except msgspec.ValidationError as fault:
+        raise _wrong_field(str(fault)) from fault
+    except msgspec.DecodeError as fault:
+        raise _malformed(body, str(fault)) from fault
+
+
+def _wrong_field(message: str) -> Refusal:
+    found = _PLACE.match(message)
+    what, where = (found["what"], found["where"]) if found else (message, None)
+    if not where:
+        return invalid(f"The request body must be a JSON object: {what}.")
+    if missing := _MISSING.match(what):
+        where = f"{where}.{missing['name']}"
+        return invalid(f"The field `{where}` is missing.", where)
+    return invalid(f"The field `{where}` is wrong: {what}.", where)
+
+
+def _malformed(body: bytes, message: str) -> Refusal:
+    """Broken JSON (NaN, say) has no path; the last key before the fault is what its author looks for."""
+    at = _BYTE.search(message)
+    key = _LAST_KEY.search(body[: int(at[1])]) if at else None
+    name = key[1].decode() if key else None
+    return invalid(f"The request body is not valid JSON{f' at `{name}`' if name else ''}: {message}", name)

@@ -1,0 +1,30 @@
+"""The error envelope of the OpenAI dialects: `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inference.refusals import Refusal
+
+_encode = msgspec.json.Encoder().encode
+
+
+def error_type(refusal: Refusal) -> str:
+    """OpenAI's `type` for a refusal (MISSION G12)."""
+    if refusal.code == "insufficient_quota":
+        return "insufficient_quota"
+    if refusal.code == "rate_limit_exceeded":
+        return "rate_limit_error"
+    return "invalid_request_error" if refusal.status < 500 else "api_error"
+
+
+def envelope(refusal: Refusal) -> bytes:
+    """The body of an error answer; diagnostics ride inside the error object and never hide one of its four fields."""
+    error = {
+        **refusal.diagnostics,
+        "message": refusal.message,
+        "type": error_type(refusal),
+        "param": refusal.param,
+        "code": refusal.code,
+    }
+    return _encode({"error": error})

@@ -1,0 +1,67 @@
+"""What is known of a loaded model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+#: Longest prompt that is taken while limits are not derived from the hardware (MISSION N14).
+UNDERIVED_INPUT_LIMIT_TOKENS = 16384
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context_tokens` is the model's own maximum, prompt and answer together; `input_limit_tokens` bounds the prompt."""
+
+    architecture: str
+    dtype: str
+    parameters: int
+    context_tokens: int
+    input_limit_tokens: int
+    chat_template: Literal["model", "default"]
+    tool_call: bool
+    reasoning: bool
+    load_seconds: float
+    capabilities: list[str] = ["text"]
+
+
+def facts_of(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, load_seconds: float
+) -> ModelFacts:
+    context_tokens = maximum_context_tokens(network.config)
+    template = template_text(tokenizer)
+    return ModelFacts(
+        architecture=type(network).__name__,
+        dtype=str(network.dtype).removeprefix("torch."),
+        parameters=network.num_parameters(),
+        context_tokens=context_tokens,
+        input_limit_tokens=min(context_tokens - 1, UNDERIVED_INPUT_LIMIT_TOKENS),
+        chat_template="model" if template else "default",
+        tool_call=bool(re.search(r"\btools\b|<tool_call>", template)),
+        reasoning="<think>" in template or "<think>" in tokenizer.get_added_vocab(),
+        load_seconds=round(load_seconds, 2),
+    )
+
+
+def maximum_context_tokens(config: PretrainedConfig) -> int:
+    """The positions the model was made for. One that names no maximum gets what the prompt limit needs."""
+    stated: Any = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return int(stated) if stated else UNDERIVED_INPUT_LIMIT_TOKENS + 1
+
+
+def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template, or all of them where a model has several by name; empty where it has none."""
+    template = tokenizer.chat_template
+    return "\n".join(template.values()) if isinstance(template, dict) else template or ""
+
+
+def end_token_ids(network: PreTrainedModel) -> frozenset[int]:
+    """Every token that ends an answer: generation settings go before the configuration, either may hold several."""
+    for config in (network.generation_config, network.config.get_text_config(decoder=True)):
+        ids = getattr(config, "eos_token_id", None)
+        if ids is not None:
+            return frozenset([ids] if isinstance(ids, int) else [int(token) for token in ids])
+    return frozenset()
+

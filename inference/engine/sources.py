@@ -1,0 +1,35 @@
+"""Where a model's weights come from: a folder, a GGUF file, or a hub id. All end as a folder of safetensors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from inference.engine import conversion, hub
+from inference.engine.loading import LoadError, Progress
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def folder_of(source: str, *, cache: Path, progress: Progress) -> Path:
+    """The folder to load from; downloads or converts first where that is needed. Touches no device."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _checked(path)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise LoadError(f"There is no file {path}: give the path of a .gguf file that exists.")
+        return conversion.converted(path, cache=cache, progress=progress)
+    if path.is_file():
+        raise LoadError(f"{path} is no model: give a folder with safetensors, a .gguf file or a hub id.")
+    if not _HUB_ID.fullmatch(source):
+        raise LoadError(f"There is no folder {path}: give one that exists, a .gguf file or a hub id.")
+    return _checked(hub.download(source, progress=progress))
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise LoadError(f"{folder} holds no config.json: give the folder that a model was saved to.")
+    if not any(folder.glob("*.safetensors")):
+        raise LoadError(f"{folder} holds no .safetensors weights: save the model in that format first.")
+    return folder

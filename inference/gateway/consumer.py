@@ -1,0 +1,127 @@
+"""All of `/v1`: one Channels consumer per request. It checks the key, finds the endpoint, and turns every fault into an answer.
+
+The consumer has its own `http_request` and `http_disconnect` and does its work in a task beside them, so that it
+notices a client that leaves while it streams, under Daphne and uvicorn alike; AsyncHttpConsumer would not (DESIGN 3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+
+from accounts.principals import Principal
+from inference.gateway import models_list
+from inference.gateway.chat import complete_chat
+from inference.gateway.exchange import Exchange
+from inference.gateway.principals import no_key, presented_secret
+from inference.gateway.runtime import Gateway
+from inference.refusals import Refusal, unavailable
+
+log = structlog.get_logger(__name__)
+
+#: A larger body is refused; Daphne and uvicorn refuse it by the same number before it is read (helexa.serving).
+MOST_BODY_BYTES = 32 * 1024 * 1024
+
+Endpoint = Callable[[Gateway, Exchange, "Principal | None"], Awaitable[None]]
+
+_ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    "/v1/chat/completions": {"POST": complete_chat},
+    "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
+}
+_ONE_MODEL = {"GET": models_list.one_model, "HEAD": models_list.one_model}
+
+
+def find_endpoint(method: str, path: str) -> Endpoint:
+    """The endpoint of a method and path. Raises Refusal: 404 for an unknown path, 405 for another method."""
+    methods = _ENDPOINTS.get(path) or _ENDPOINTS.get(path.rstrip("/"))
+    if methods is None and path.startswith("/v1/models/"):
+        methods = _ONE_MODEL
+    if methods is None:
+        raise Refusal(f"There is no `{path}` here.", status=404)
+    endpoint = methods.get(method)
+    if endpoint is None:
+        raise Refusal(f"`{path}` takes {' or '.join(methods)}, not {method}.", status=405)
+    return endpoint
+
+
+class V1Consumer(AsyncConsumer):  # type: ignore[misc]
+    """One HTTP request to `/v1`. `gateway` is given by the application at start."""
+
+    def __init__(self, *, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._work: asyncio.Task[None] | None = None
+
+    async def http_request(self, message: dict[str, Any]) -> None:
+        body = message.get("body", b"")
+        self._body.append(body)
+        self._body_bytes += len(body)
+        too_large = self._body_bytes > MOST_BODY_BYTES
+        if self._work is None and (too_large or not message.get("more_body")):
+            exchange = Exchange(self.scope, b"" if too_large else b"".join(self._body), self.send)
+            self._body.clear()
+            self._work = asyncio.create_task(self._answer(exchange, too_large=too_large))
+
+    async def http_disconnect(self, message: dict[str, Any]) -> None:
+        if self._work is not None:
+            self._work.cancel()
+        raise StopConsumer
+
+    async def _answer(self, exchange: Exchange, *, too_large: bool) -> None:
+        """Run the endpoint; every way it can end is an answer in the envelope, or silence to a client that left."""
+        self._gateway.enter()
+        try:
+            if exchange.method == "OPTIONS":
+                await exchange.preflight()
+                return
+            await self._run_endpoint(exchange, too_large=too_large)
+        except Refusal as refusal:
+            await exchange.refuse(refusal)
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or 499
+        except Exception:
+            log.exception("request_fault", request=exchange.request_id, path=exchange.path)
+            await exchange.refuse(Refusal("Something went wrong here; the error was logged under this request's id."))
+        finally:
+            self._gateway.leave()
+            self._log(exchange)
+
+    async def _run_endpoint(self, exchange: Exchange, *, too_large: bool) -> None:
+        principal = await self._identify(exchange)
+        endpoint = find_endpoint(exchange.method, exchange.path)
+        if too_large:
+            raise Refusal(f"The request body is larger than {MOST_BODY_BYTES} bytes.", status=413)
+        if self._gateway.draining:
+            raise unavailable("This gateway is shutting down; another one takes new requests.", retry_after_s=5)
+        await endpoint(self._gateway, exchange, principal)
+
+    async def _identify(self, exchange: Exchange) -> Principal | None:
+        """Who asks. None is anonymous, where that is allowed; a wrong key is refused always."""
+        secret = presented_secret(exchange.headers)
+        if secret is not None:
+            principal = await self._gateway.principals.identify(secret)
+            exchange.key_id = principal.key_id
+            return principal
+        if self._gateway.require_auth:
+            raise no_key()
+        return None
+
+    @staticmethod
+    def _log(exchange: Exchange) -> None:
+        log.debug(
+            "request",
+            request=exchange.request_id,
+            method=exchange.method,
+            path=exchange.path,
+            status=exchange.status,
+            key=exchange.key_id,
+            seconds=round(time.monotonic() - exchange.started_s, 3),
+            **exchange.facts,
+        )

@@ -1,0 +1,98 @@
+"""One HTTP exchange on `/v1`: what came, and the few ways to answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from inference.dialects.openai_errors import envelope
+from inference.refusals import Refusal
+
+#: `/v1` answers any origin, without credentials (MISSION G13).
+_CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-request-id, retry-after")]
+_PREFLIGHT = [
+    *_CORS,
+    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"*, authorization"),
+    (b"access-control-max-age", b"86400"),
+]
+_JSON = (b"content-type", b"application/json")
+#: No proxy may hold back or squeeze what streams.
+_SSE = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def new_request_id() -> str:
+    """Ours and unique; what a client sends under this name is never used."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+class Exchange:
+    """`status` is None until an answer has begun, and 499 for a client that left before. `facts` go into the log."""
+
+    def __init__(self, scope: dict[str, Any], body: bytes, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.body = body
+        self.request_id = new_request_id()
+        self.started_s = time.monotonic()
+        self.status: int | None = None
+        self.streaming = False
+        self.key_id: str | None = None
+        self.facts: dict[str, Any] = {}
+        self._send = send
+        self._ids = [(b"x-request-id", self.request_id.encode()), (b"request-id", self.request_id.encode())]
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    def require_json(self) -> None:
+        """Raises Refusal (415) for another content type or an encoded body. A missing content type counts as JSON."""
+        content_type = (self.header(b"content-type") or b"application/json").split(b";")[0].strip().lower()
+        if content_type != b"application/json":
+            raise Refusal("The content type must be application/json.", status=415)
+        if (self.header(b"content-encoding") or b"identity").strip().lower() != b"identity":
+            raise Refusal("A compressed body is not accepted: send it with no content encoding.", status=415)
+
+    async def answer(self, body: bytes, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        """Send a whole JSON answer."""
+        self.status = status
+        length = (b"content-length", str(len(body)).encode())
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [_JSON, length, *self._ids, *_CORS, *(headers or [])],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error: a plain status, or the last event of a stream whose 200 has left."""
+        self.facts["code"] = refusal.code or refusal.status
+        if self.streaming:
+            await self.send_last(b"data: " + envelope(refusal) + b"\n\ndata: [DONE]\n\n")
+        else:
+            await self.answer(envelope(refusal), status=refusal.status, headers=refusal.headers)
+
+    async def preflight(self) -> None:
+        self.status = 204
+        await self._send({"type": "http.response.start", "status": 204, "headers": [*_PREFLIGHT, *self._ids]})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def open_stream(self) -> None:
+        """Send the 200 of a stream: from here on an error is an event."""
+        self.status, self.streaming = 200, True
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *self._ids, *_CORS]})
+
+    async def send(self, frames: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def send_last(self, frames: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": frames})

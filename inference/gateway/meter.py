@@ -1,0 +1,67 @@
+"""What one request adds to the metrics, whichever way it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from inference.events import Failed, Finished
+from inference.gateway import metrics
+from inference.refusals import Refusal
+
+
+class Meter:
+    """Opened when the model is known; `close` is called exactly once. `node` is empty until a neuron was chosen."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.node = ""
+        self._started_s = time.monotonic()
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self._end: Finished | Failed | None = None
+        self._error: str | None = None
+
+    def saw_content(self) -> None:
+        self._last_s = time.monotonic()
+        if self._first_s is None:
+            self._first_s = self._last_s
+
+    def saw_end(self, end: Finished | Failed) -> None:
+        self._end = end
+
+    def count_error(self, fault: BaseException) -> None:
+        if isinstance(fault, Refusal):
+            self._error = fault.code or str(fault.status)
+        else:
+            self._error = "client_left" if isinstance(fault, asyncio.CancelledError) else "fault"
+
+    def close(self) -> None:
+        labels = (self.model, self.node)
+        now_s = time.monotonic()
+        metrics.requests.labels(*labels).inc()
+        metrics.request_duration.labels(*labels).observe(now_s - self._started_s)
+        if self._error is not None:
+            metrics.request_errors.labels(*labels, self._error).inc()
+        if self._first_s is not None:
+            metrics.time_to_first_token.labels(*labels).observe(self._first_s - self._started_s)
+        if self._end is not None:
+            metrics.prompt_tokens.labels(*labels).inc(self._end.prompt_tokens)
+            metrics.completion_tokens.labels(*labels).inc(self._end.completion_tokens)
+            if self._end.completion_tokens:
+                metrics.tokens_per_second.labels(*labels).observe(self._end.completion_tokens / self._span_s(now_s))
+
+    def _span_s(self, now_s: float) -> float:
+        span_s = self._last_s - self._first_s if self._first_s is not None else 0.0
+        return span_s if span_s >= metrics.SHORTEST_SPAN_S else max(now_s - self._started_s, 1e-6)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the request's log line says of it (MISSION G17)."""
+        facts: dict[str, Any] = {"node": self.node}
+        if isinstance(self._end, Finished):
+            facts["finish_reason"] = self._end.reason
+        if self._error is not None:
+            facts["error"] = self._error
+        return facts

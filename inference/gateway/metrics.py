@@ -1,0 +1,31 @@
+"""What a gateway counts, for Prometheus (MISSION G11). Labels are model and node: a key or an account is never one here."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+_LABELS = ("model", "node")
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+requests = Counter("helexa_requests", "Inference requests, refused ones included.", _LABELS)
+request_errors = Counter("helexa_request_errors", "Inference requests that ended in an error.", (*_LABELS, "code"))
+request_duration = Histogram(
+    "helexa_request_duration_seconds", "From the request to its last byte.", _LABELS, buckets=_LATENCY_S
+)
+time_to_first_token = Histogram(
+    "helexa_time_to_first_token_seconds",
+    "From the request to the first byte with content.",
+    _LABELS,
+    buckets=_LATENCY_S,
+)
+tokens_per_second = Histogram(
+    "helexa_tokens_per_second",
+    "Completion tokens over the time from first to last chunk; over the whole request when that is under 0.1 s.",
+    _LABELS,
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+)
+prompt_tokens = Counter("helexa_prompt_tokens", "Prompt tokens of answered requests.", _LABELS)
+completion_tokens = Counter("helexa_completion_tokens", "Generated tokens of answered requests.", _LABELS)
+
+#: Speed is measured from the first to the last chunk, unless they are closer together than this.
+SHORTEST_SPAN_S = 0.1

@@ -1,0 +1,150 @@
+"""Who a request is for: the key check, with what was learnt kept in memory and re-read every second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from accounts.keys import digest
+from accounts.principals import Principal, find_principals, touch_keys
+from inference.refusals import Refusal, unavailable
+
+log = structlog.get_logger(__name__)
+
+#: Keys remembered per gateway; the least recently learnt goes first.
+MOST_REMEMBERED = 50_000
+#: A look at the database for an unknown key, waiting for a connection included.
+LOOKUP_LIMIT_S = 2.0
+#: `last_used_at` is for people: written this often at most.
+TOUCH_PERIOD_S = 15.0
+
+DATABASE_AWAY = unavailable("PostgreSQL does not answer, so keys cannot be checked.", retry_after_s=5)
+
+
+def no_key() -> Refusal:
+    return Refusal(
+        "No API key was given: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`.", code="invalid_api_key"
+    )
+
+
+def wrong_key() -> Refusal:
+    return Refusal("The API key is wrong, revoked, expired or suspended.", code="invalid_api_key")
+
+
+def presented_secret(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The secret a client presents. If both headers come only `x-api-key` is judged (MISSION G13).
+
+    An empty bearer, or another scheme, counts as no key.
+    """
+    bearer = None
+    for name, value in headers:
+        if name == b"x-api-key":
+            return value.strip() or None
+        if name == b"authorization":
+            scheme, _, secret = value.strip().partition(b" ")
+            if scheme.lower() == b"bearer":
+                bearer = secret.strip() or None
+    return bearer
+
+
+class Principals:
+    """Remembers whose key is whose. `refresh` is called every second by the database watch.
+
+    While the database is away nothing is known, and everyone with a key gets a 503: never a 401, never a free pass.
+    """
+
+    def __init__(
+        self, database_url: str, peppers: Mapping[int, bytes], *, on_invalid: Callable[[list[int]], None]
+    ) -> None:
+        self._peppers = list(peppers.values())
+        self._known: dict[bytes, Principal] = {}
+        self._by_secret: dict[bytes, Principal] = {}
+        self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._last_used_s: dict[int, float] = {}
+        self._touch_due_s = 0.0
+        self._on_invalid = on_invalid
+        self._pool = AsyncConnectionPool(
+            database_url,
+            min_size=0,
+            max_size=4,
+            timeout=LOOKUP_LIMIT_S,
+            open=False,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": 2,
+                "options": f"-c statement_timeout={int(LOOKUP_LIMIT_S * 1000)}",
+            },
+            check=AsyncConnectionPool.check_connection,
+        )
+        self.available = False
+
+    async def start(self) -> None:
+        await self._pool.open()
+
+    async def stop(self) -> None:
+        await self._pool.close(timeout=1)
+
+    async def identify(self, secret: bytes) -> Principal:
+        """The principal of a secret, valid now. Raises Refusal: 401, or 503 while the database is away."""
+        if not self.available:
+            raise DATABASE_AWAY
+        principal = self._by_secret.get(secret) or await self._look_up(secret)
+        if principal is None or not principal.valid:
+            raise wrong_key()
+        self._last_used_s[principal.key_pk] = time.time()
+        return principal
+
+    async def _look_up(self, secret: bytes) -> Principal | None:
+        """Ask the database once, however many requests of a new key come at the same time."""
+        lookup = self._lookups.get(secret)
+        if lookup is None:
+            lookup = self._lookups[secret] = asyncio.create_task(self._fetch(secret))
+            lookup.add_done_callback(lambda _: self._lookups.pop(secret, None))
+        return await asyncio.shield(lookup)
+
+    async def _fetch(self, secret: bytes) -> Principal | None:
+        try:
+            async with asyncio.timeout(LOOKUP_LIMIT_S), self._pool.connection() as connection:
+                found = await find_principals(connection, [digest(secret, pepper) for pepper in self._peppers])
+        except (OperationalError, PoolTimeout, TimeoutError) as fault:
+            log.warning("key_lookup_failed", reason=str(fault))
+            raise DATABASE_AWAY from fault
+        for key_digest, principal in found.items():
+            self._remember(secret, key_digest, principal)
+            return principal
+        return None
+
+    def _remember(self, secret: bytes, key_digest: bytes, principal: Principal) -> None:
+        while len(self._by_secret) >= MOST_REMEMBERED:
+            self._by_secret.pop(next(iter(self._by_secret)))
+        self._by_secret[secret] = self._known[key_digest] = principal
+
+    async def refresh(self, connection: AsyncConnection[object]) -> None:
+        """Re-read the state of every remembered key, and write down when keys were used.
+
+        Keys that are no longer valid are reported to `on_invalid`, so that what they run is cancelled.
+        """
+        newest = await find_principals(connection, self._known)
+        secrets_of = {principal.key_pk: secret for secret, principal in self._by_secret.items()}
+        before = self._known
+        self._known = {
+            key_digest: principal for key_digest, principal in newest.items() if principal.key_pk in secrets_of
+        }
+        self._by_secret = {secrets_of[principal.key_pk]: principal for principal in self._known.values()}
+        still_valid = {principal.key_pk for principal in self._known.values() if principal.valid}
+        gone = [principal.key_pk for principal in before.values() if principal.key_pk not in still_valid]
+        if gone:
+            self._on_invalid(gone)
+        await self._touch(connection)
+
+    async def _touch(self, connection: AsyncConnection[object]) -> None:
+        now_s = time.monotonic()
+        if self._last_used_s and now_s >= self._touch_due_s:
+            self._touch_due_s = now_s + TOUCH_PERIOD_S
+            used, self._last_used_s = self._last_used_s, {}
+            await touch_keys(connection, used)

@@ -1,0 +1,162 @@
+"""The gateway's one reader of Redis: events of its requests and reports of all neurons, and the way back for cancels.
+
+One connection and one blocking XREAD for the whole process, however many streams it serves: redis-py's pool would
+stop at 100 readers (DESIGN 3.5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import defaultdict
+from typing import Any
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from fleet.reports import REPORTS_STREAM, control_stream, decode_report
+from inference import wire
+from inference.gateway.attempts import Attempt, AttemptLost, Attempts
+from inference.gateway.fleet_view import FleetView
+
+log = structlog.get_logger(__name__)
+
+#: How long one XREAD waits; between two of them silence is judged.
+READ_BLOCK_MS = 500
+#: Attempts outlive an outage of Redis this long, as neurons do, and then end with an error.
+OUTAGE_LIMIT_S = 8.0
+#: How often read events are trimmed and the gateway's presence is renewed, and how long presence lasts.
+UPKEEP_PERIOD_S = 1.0
+PRESENCE_S = 5
+
+
+class Relay:
+    """Runs from `start` to `stop` on the gateway's loop. `away_since_s` is None while Redis answers."""
+
+    def __init__(self, redis_url: str, *, gateway_id: str, url: str, attempts: Attempts, fleet: FleetView) -> None:
+        self._redis: redis.asyncio.Redis = redis.asyncio.from_url(
+            redis_url, socket_connect_timeout=2, socket_timeout=3, retry=Retry(NoBackoff(), 0), protocol=2
+        )
+        self._stream = wire.gateway_stream(gateway_id)
+        self._presence = wire.gateway_presence(gateway_id)
+        self._about = json.dumps({"id": gateway_id, "pid": os.getpid(), "url": url, "started_at": time.time()})
+        self._attempts = attempts
+        self._fleet = fleet
+        self._position: dict[str | bytes, str | bytes] = {self._stream: "0", REPORTS_STREAM: "$"}
+        self._upkeep_due_s = 0.0
+        self._cancels: dict[str, list[str]] = defaultdict(list)
+        self._cancels_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.away_since_s: float | None = time.monotonic()
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._read(), name="relay"),
+            asyncio.create_task(self._send_cancels(), name="cancels"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._redis.delete(self._presence, self._stream)
+        except RedisError:
+            log.warning("presence_not_withdrawn", reason="Redis does not answer; it expires by itself")
+        await self._redis.aclose()
+
+    @property
+    def available(self) -> bool:
+        return self.away_since_s is None
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Ask the neuron to stop working on an attempt. Returns at once; safe to call while being cancelled oneself."""
+        self._cancels[attempt.neuron.name].append(attempt.id)
+        self._cancels_wanted.set()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self._keep_up()
+                self._take(await self._redis.xread(self._position, count=500, block=READ_BLOCK_MS))
+            except (RedisError, OSError) as fault:
+                self._note_outage(fault)
+                await asyncio.sleep(0.1)
+            except Exception:
+                log.exception("relay_fault")
+                await asyncio.sleep(0.1)
+            else:
+                self._note_answer()
+                self._attempts.lose_neurons(self._fleet.silent)
+
+    def _take(self, streams: Any) -> None:
+        """Hand out what was read: events first, so that a report never outruns the final event before it."""
+        entries = {name.decode(): messages for name, messages in streams or []}
+        for message_id, fields in entries.get(self._stream, []):
+            self._position[self._stream] = message_id
+            for attempt_id, seq, event in wire.decode_published(fields[wire.EVENTS_FIELD]):
+                attempt = self._attempts.get(attempt_id)
+                if attempt is not None:
+                    attempt.push(seq, event)
+        for message_id, fields in entries.get(REPORTS_STREAM, []):
+            self._position[REPORTS_STREAM] = message_id
+            report = decode_report(fields[b"r"])
+            self._fleet.hear(report)
+            self._attempts.check(report)
+
+    async def _keep_up(self) -> None:
+        """Trim what was read and say that this gateway lives."""
+        now_s = time.monotonic()
+        if now_s < self._upkeep_due_s:
+            return
+        self._upkeep_due_s = now_s + UPKEEP_PERIOD_S
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(self._presence, self._about, ex=PRESENCE_S)
+            if self._position[self._stream] != "0":
+                pipe.xtrim(self._stream, minid=self._position[self._stream])
+                pipe.expire(self._stream, wire.EVENTS_KEPT_S)
+            await pipe.execute()
+
+    def _note_outage(self, fault: Exception) -> None:
+        now_s = time.monotonic()
+        if self.away_since_s is None:
+            self.away_since_s = now_s
+            log.error("redis_away", reason=str(fault))
+        elif now_s - self.away_since_s > OUTAGE_LIMIT_S:
+            self._attempts.fail_all(AttemptLost("The connection to the neurons was lost."))
+
+    def _note_answer(self) -> None:
+        if self.away_since_s is not None:
+            log.info("redis_answers", away_s=round(time.monotonic() - self.away_since_s, 1))
+            self.away_since_s = None
+            self._fleet.forgive_silence()
+
+    # -- cancelling ----------------------------------------------------------------------------
+
+    async def _send_cancels(self) -> None:
+        while True:
+            await self._cancels_wanted.wait()
+            self._cancels_wanted.clear()
+            while self._cancels:
+                neuron, waiting = next(iter(self._cancels.items()))
+                batch = list(waiting)
+                try:
+                    await self._redis.xadd(
+                        control_stream(neuron),
+                        {wire.CANCEL_FIELD: wire.encode_ids(batch)},
+                        maxlen=10_000,
+                        approximate=True,
+                    )
+                except (RedisError, OSError):
+                    await asyncio.sleep(0.1)  # a neuron without Redis stops by itself; one with it must still hear
+                    continue
+                del waiting[: len(batch)]
+                if not waiting:
+                    del self._cancels[neuron]

@@ -1,0 +1,97 @@
+"""A gateway: the parts that all its requests share, started and stopped with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+import structlog
+
+from accounts.keys import parse_peppers
+from inference.gateway.attempts import Attempt, Attempts
+from inference.gateway.database_watch import DatabaseWatch
+from inference.gateway.dispatch import Dispatcher
+from inference.gateway.fleet_view import FleetView
+from inference.gateway.housekeeping import Housekeeping
+from inference.gateway.principals import Principals
+from inference.gateway.relay import Relay
+from inference.refusals import Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """One per server process. `url` is where this very process answers, for people who look for it."""
+
+    def __init__(self, *, database_url: str, redis_url: str, key_pepper: str, url: str, require_auth: bool) -> None:
+        self.id = secrets.token_hex(4)
+        self.require_auth = require_auth
+        self.attempts = Attempts()
+        self.fleet = FleetView()
+        self.principals = Principals(database_url, parse_peppers(key_pepper), on_invalid=self._stop_work_of)
+        self.database = DatabaseWatch(database_url, principals=self.principals, fleet=self.fleet)
+        self.relay = Relay(redis_url, gateway_id=self.id, url=url, attempts=self.attempts, fleet=self.fleet)
+        self.dispatcher = Dispatcher()
+        self.housekeeping = Housekeeping(self.fleet)
+        self.draining = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def start(self) -> None:
+        await self.principals.start()
+        self.database.start()
+        self.relay.start()
+        self.dispatcher.start()
+        self.housekeeping.start()
+        log.info("gateway_started", gateway=self.id)
+
+    async def stop(self) -> None:
+        self.housekeeping.stop()
+        await self.dispatcher.stop()
+        await self.relay.stop()
+        await self.database.stop()
+        await self.principals.stop()
+
+    # -- requests in flight ----------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Count a request that runs; `drain` waits for its `leave`."""
+        self._in_flight += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Refuse new requests from now on and return when the running ones are done."""
+        self.draining = True
+        log.info("draining", in_flight=self._in_flight)
+        await self._idle.wait()
+
+    # -- health ----------------------------------------------------------------------------------
+
+    def health(self) -> dict[str, object]:
+        """What `/health` answers: ready or why not, in words."""
+        now_s = time.monotonic()
+        reasons = []
+        if self.draining:
+            reasons.append("This gateway is draining: it finishes what runs and takes nothing new.")
+        if self.database.away_since_s is not None:
+            reasons.append(f"PostgreSQL has not answered for {now_s - self.database.away_since_s:.0f} s.")
+        if self.relay.away_since_s is not None:
+            reasons.append(f"Redis has not answered for {now_s - self.relay.away_since_s:.0f} s.")
+        healthy = len(self.fleet.healthy)
+        if not healthy:
+            reasons.append("No neuron is healthy.")
+        return {"ready": not reasons, "reasons": reasons, "neurons": {"healthy": healthy}}
+
+    def _stop_work_of(self, key_pks: list[int]) -> None:
+        """End what revoked, expired and suspended keys still run, here and on the neurons."""
+        fault = Refusal("The API key was revoked, expired or suspended while this request ran.", code="invalid_api_key")
+        stopped: list[Attempt] = self.attempts.fail_where(key_pks, fault)
+        if stopped:
+            log.info("work_of_invalid_keys_stopped", attempts=len(stopped))

@@ -1,0 +1,42 @@
+"""What a request becomes once its dialect has been read: the one shape that gateway, wire and engine share.
+
+Nothing here knows Django, Redis or torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: A message in the shape that chat templates take: `role`, `content` (text or None) and, for tool use,
+#: `tool_calls` (arguments as objects), `tool_call_id` and `name`.
+Message = dict[str, Any]
+
+#: Output bound in tokens of a request that states none, for a model that has no derived limit yet (MISSION G14).
+DEFAULT_MAX_TOKENS = 4096
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token is chosen. `temperature` 0 is greedy; `seed` makes sampling repeatable."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One generation: what to say it to, how to sample, and where to stop.
+
+    `id` is unique to the attempt, not only to the client's request, so that the events of two attempts never mix.
+    `max_tokens` is the output bound; the engine never generates a token more, and cuts it to what the context leaves.
+    `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send text in larger pieces.
+    """
+
+    id: str
+    model: str
+    messages: list[Message]
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    sampling: Sampling = Sampling()
+    stop: list[str] = []
+    stream: bool = False

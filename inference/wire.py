@@ -1,0 +1,53 @@
+"""What gateways and neurons say to each other over Celery and Redis.
+
+A gateway sends Orders as a Celery task and reads events from one Redis stream of its own. Events of one engine step
+travel together, as one entry: an entry per token costs four times as much (DESIGN 3).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from inference.events import Event
+from inference.requests import GenerationRequest
+
+#: Name of the Celery task that carries Orders.
+GENERATE_TASK = "inference.generate"
+
+#: Field of a gateway's event stream that holds one msgpack list of Published.
+EVENTS_FIELD = b"e"
+#: Field of a neuron's control stream that holds one msgpack list of attempt ids to cancel.
+CANCEL_FIELD = b"c"
+
+#: An event stream nobody trims any more (its gateway died) is gone after a day.
+EVENTS_KEPT_S = 86_400
+
+
+def gateway_stream(gateway_id: str) -> str:
+    return f"helexa:gateway:{gateway_id}:events"
+
+
+def gateway_presence(gateway_id: str) -> str:
+    """Key that says a gateway lives, where, and since when; it expires by itself."""
+    return f"helexa:gateway:{gateway_id}:presence"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A request on its way to a neuron. Any boot but the one it was meant for drops it (DESIGN 3.7)."""
+
+    gateway: str
+    boot_id: str
+    request: GenerationRequest
+
+
+#: Attempt id, sequence number of the event within the attempt (from 0, without gaps), event.
+Published = tuple[str, int, Event]
+
+encode_orders = msgspec.json.Encoder().encode
+decode_orders = msgspec.json.Decoder(list[Order]).decode
+
+encode_published = msgspec.msgpack.Encoder().encode
+decode_published = msgspec.msgpack.Decoder(list[Published]).decode
+
+encode_ids = msgspec.msgpack.Encoder().encode
+decode_ids = msgspec.msgpack.Decoder(list[str]).decode

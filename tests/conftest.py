@@ -1,0 +1,17 @@
+"""Fixtures for every test. The servers themselves are started by tests/servers.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A Redis database of this worker's own, empty before the test."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    yield settings.REDIS_URL
