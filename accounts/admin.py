@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
@@ -39,7 +40,7 @@ _SECRET = "_api_key_secret"  # noqa: S105
 
 
 def _badge(text: str, colour: str) -> str:
-    return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})
+    return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour, "class": "hx-badge"})
 
 
 def _ago(moment: datetime | None) -> str:
@@ -50,6 +51,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _refused(number: int) -> str:
+    if number == 0:
+        return "No working key is among them, so no client will notice."
+    return (
+        f"{_counted(number, 'working key')} will be refused with 401 on every gateway within two seconds; "
+        f"requests that run with {'it' if number == 1 else 'them'} are cancelled."
+    )
+
+
 def _row(admin_: ModelAdmin, request: HttpRequest, object_id: str) -> QuerySet[Any]:
     row = admin_.get_object(request, unquote(object_id))
     if row is None:
@@ -58,7 +68,9 @@ def _row(admin_: ModelAdmin, request: HttpRequest, object_id: str) -> QuerySet[A
 
 
 def _page_of(admin_: ModelAdmin, object_id: str) -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse(f"admin:{admin_.opts.app_label}_{admin_.opts.model_name}_change", args=[object_id]))
+    return HttpResponseRedirect(
+        reverse(f"admin:{admin_.opts.app_label}_{admin_.opts.model_name}_change", args=[object_id])
+    )
 
 
 class ShownKey:
@@ -77,14 +89,19 @@ class KeyInline(ShownKey, TabularInline):
     """An account's keys, to look at; they are made and changed on pages of their own."""
 
     model = ApiKey
-    fields = readonly_fields = ["key_id", "label", "scope", "shown_state", "last_used"]
+    fields = readonly_fields = ["linked_id", "label", "scope", "shown_state", "last_used"]
     extra = 0
     can_delete = False
-    show_change_link = True
+    hide_title = True
     per_page = 25
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).select_related("account")
+
+    @display(description="key id")
+    def linked_id(self, key: ApiKey) -> str:
+        url = reverse("admin:accounts_apikey_change", args=[key.pk])
+        return format_html('<a class="text-link" href="{}">{}</a>', url, key.key_id)
 
     def has_add_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         return False
@@ -108,9 +125,7 @@ class AccountAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         working = Q(keys__revoked_at=None) & (Q(keys__expires_at=None) | Q(keys__expires_at__gt=timezone.now()))
         return (
-            super()
-            .get_queryset(request)
-            .annotate(keys_total=Count("keys"), keys_working=Count("keys", filter=Q(keys__id__gt=0) & working))
+            super().get_queryset(request).annotate(keys_total=Count("keys"), keys_working=Count("keys", filter=working))
         )
 
     @display(description="state", ordering="suspended_at")
@@ -121,6 +136,11 @@ class AccountAdmin(ModelAdmin):
     def shown_keys(self, account: Any) -> str:
         unrevoked = 0 if account.suspended else account.keys_working
         return f"{unrevoked} of {account.keys_total} work" if account.keys_total else "none"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """An account that has keys is suspended, not deleted."""
+        allowed: bool = super().has_delete_permission(request, obj)
+        return allowed and not (obj is not None and obj.keys.exists())
 
     def get_inlines(self, request: HttpRequest, obj: Account | None) -> list[type[TabularInline]]:
         return self.inlines if obj else []
@@ -158,13 +178,21 @@ class AccountAdmin(ModelAdmin):
         return None
 
     @action(
-        description="Suspend …", permissions=["change"], url_path="suspend", icon="pause_circle", variant=ActionVariant.DANGER
+        description="Suspend …",
+        permissions=["change"],
+        url_path="suspend",
+        icon="pause_circle",
+        variant=ActionVariant.DANGER,
     )
     def suspend_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.suspend(request, _row(self, request, object_id)) or _page_of(self, object_id)
 
     @action(
-        description="Resume …", permissions=["change"], url_path="resume", icon="play_circle", variant=ActionVariant.PRIMARY
+        description="Resume …",
+        permissions=["change"],
+        url_path="resume",
+        icon="play_circle",
+        variant=ActionVariant.PRIMARY,
     )
     def resume_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.resume(request, _row(self, request, object_id)) or _page_of(self, object_id)
@@ -172,8 +200,7 @@ class AccountAdmin(ModelAdmin):
     def _ask_to_suspend(self, request: HttpRequest, accounts: QuerySet[Account]) -> TemplateResponse:
         stopped = ApiKey.objects.in_state(State.ACTIVE).filter(account__in=accounts)
         effects = [
-            f"{_counted(stopped.count(), 'working key')} will be refused with 401 on every gateway within two seconds.",
-            "Requests that run with them now are cancelled.",
+            _refused(stopped.count()),
             "Nothing is deleted: resuming makes the same keys work again.",
         ]
         if stopped.filter(is_bootstrap=True).exists():
@@ -185,7 +212,9 @@ class AccountAdmin(ModelAdmin):
     def _ask_to_resume(self, request: HttpRequest, accounts: QuerySet[Account]) -> TemplateResponse:
         count = ApiKey.objects.in_state(State.SUSPENDED).filter(account__in=accounts).count()
         effects = [
-            f"{_counted(count, 'key')} will work again on every gateway within two seconds.",
+            f"{_counted(count, 'key')} will work again on every gateway within two seconds."
+            if count
+            else "None of their keys waits for this.",
             "Keys that were revoked or have expired stay refused.",
         ]
         return confirmation_page(
@@ -277,19 +306,26 @@ class ApiKeyAdmin(ShownKey, ModelAdmin):
         self.message_user(request, f"Revoked {_counted(len(revoked), 'key')}.", messages.SUCCESS)
         return None
 
-    @action(description="Revoke …", permissions=["change"], url_path="revoke", icon="block", variant=ActionVariant.DANGER)
+    @action(
+        description="Revoke …", permissions=["change"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
+    )
     def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.revoke(request, _row(self, request, object_id)) or _page_of(self, object_id)
 
     def _ask_to_revoke(self, request: HttpRequest, selected: QuerySet[ApiKey]) -> TemplateResponse:
         working = ApiKey.objects.in_state(State.ACTIVE).filter(pk__in=selected)
         effects = [
-            f"{_counted(working.count(), 'working key')} will be refused with 401 on every gateway within two seconds.",
-            "Requests that run with them now are cancelled.",
+            _refused(working.count()),
             "A revoked key never works again; whoever needs one gets a new key.",
         ]
         if selected.filter(is_bootstrap=True).exists():
             effects.append("The key of HELEXA_API_KEY is among them; the next start of helexa makes it valid again.")
         return confirmation_page(
-            self, request, selected.select_related("account"), action="revoke", title="Revoke keys", effects=effects, button="Revoke"
+            self,
+            request,
+            selected.select_related("account"),
+            action="revoke",
+            title="Revoke keys",
+            effects=effects,
+            button="Revoke",
         )

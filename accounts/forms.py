@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.db.models import Field
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -15,10 +16,10 @@ from accounts.models.api_key import EXPIRY_PASSED
 
 
 def _messages(model: type[Account | ApiKey], name: str) -> dict[str, Any]:
-    return model._meta.get_field(name).error_messages
+    return cast("Field[Any, Any]", model._meta.get_field(name)).error_messages
 
 
-class AccountForm(forms.ModelForm[Account]):
+class AccountForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
         model = Account
         fields = ["name"]
@@ -39,7 +40,7 @@ class ModelIdsField(forms.CharField):
         return split_model_ids(value or "")
 
 
-class ApiKeyForm(forms.ModelForm[ApiKey]):
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     allowed_models = ModelIdsField(
         required=False, help_text=ApiKey._meta.get_field("allowed_models").help_text, label="Allowed models"
     )

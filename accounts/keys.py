@@ -115,7 +115,7 @@ def install_bootstrap_key(secret: str, peppers: Mapping[int, bytes]) -> ApiKey:
         raise ImproperlyConfigured(f"HELEXA_API_KEY must have {MIN_SECRET_CHARACTERS} characters or more.")
     account, _ = Account.objects.update_or_create(name="default", defaults={"suspended_at": None})
     key = find_key(secret, peppers)
-    earlier = ApiKey.objects.filter(is_bootstrap=True).exclude(pk=key.pk if key else None)
+    earlier = ApiKey.objects.filter(is_bootstrap=True).exclude(digest=key.digest if key else b"")
     earlier.filter(revoked_at=None).update(revoked_at=timezone.now())
     earlier.update(is_bootstrap=False)
     if key is None:

@@ -34,6 +34,14 @@ def lease_key(neuron: str) -> str:
     return f"helexa:neuron:{neuron}:lease"
 
 
+#: Keys that say a gateway lives, as JSON with `id`, `pid`, `url` and `started_at`; they expire by themselves.
+GATEWAY_PRESENCE_PATTERN = "helexa:gateway:*:presence"
+
+
+def gateway_presence(gateway_id: str) -> str:
+    return GATEWAY_PRESENCE_PATTERN.replace("*", gateway_id)
+
+
 def task_queue(neuron: str) -> str:
     """Celery queue of one neuron."""
     return f"neuron.{neuron}"

@@ -1,4 +1,4 @@
-"""Where helexa keeps its state: `HELEXA_HOME` and what lies in it. No Django here: `up` and the settings both read it."""
+"""Where helexa keeps its state: `HELEXA_HOME` and what lies in it. No Django here: the settings read it too."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one `up`: two of them would stop each other's servers. The kernel lets go with the process."""
+        """Hold the folder for one `up`: two would stop each other's servers. The kernel lets go with the process."""
         with explained(self.run), (self.run / "up.lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

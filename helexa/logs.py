@@ -22,7 +22,7 @@ _LEVELS = {
 
 def configure_logging(level: str, *, pretty: bool) -> None:
     """Send structlog and the standard library through one formatter to stderr. An unknown level means info."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

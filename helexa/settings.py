@@ -11,11 +11,10 @@ import sys
 from typing import Any
 
 from csp.constants import NONE, SELF
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 from environ import FileAwareEnv
 
 from helexa.home import REPOSITORY, Home
+from helexa.theme import UNFOLD  # noqa: F401  # a setting of its own: the look and the menu of /admin/
 
 env = FileAwareEnv()
 HOME = Home.from_environment()
@@ -34,6 +33,13 @@ HELEXA_METRICS_LISTEN: str | None = env.str("HELEXA_METRICS_LISTEN", default=Non
 HELEXA_TRUST_PROXY: bool = env.bool("HELEXA_TRUST_PROXY", default=False)
 ALLOWED_HOSTS: list[str] = env.list("HELEXA_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("HELEXA_CSRF_ORIGINS", default=[])
+
+# -- what `up` starts and makes -------------------------------------------------------------------
+
+HELEXA_MODEL: str | None = env.str("HELEXA_MODEL", default=None)
+HELEXA_WORKERS: int = env.int("HELEXA_WORKERS", default=1)
+HELEXA_API_KEY: str | None = env.str("HELEXA_API_KEY", default=None)
+HELEXA_ADMIN_PASSWORD: str | None = env.str("HELEXA_ADMIN_PASSWORD", default=None)
 
 # -- the inference path --------------------------------------------------------------------------
 
@@ -90,7 +96,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "helexa.csp.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -129,14 +135,19 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # trying on while locked must not prolong it for ever
+AXES_CLIENT_IP_CALLABLE = "helexa.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "helexa.lockout.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False  # no start-up line on every command
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "helexa.formats"
 
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [REPOSITORY / "helexa" / "static"]
 WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and a page
 
 # -- security headers ----------------------------------------------------------------------------
@@ -159,48 +170,6 @@ if HELEXA_TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
-    AXES_IPWARE_PROXY_COUNT = 1
-
-# -- admin ---------------------------------------------------------------------------------------
-
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "helexa",
-    "SITE_HEADER": "helexa",
-    "SITE_SUBHEADER": "accounts, keys and the fleet",
-    "SITE_URL": "/",
-    "SITE_SYMBOL": "hub",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [lambda request: static("helexa/admin.css")],
-    "SIDEBAR": {
-        "show_search": False,
-        "navigation": [
-            {
-                "title": "Accounts",
-                "items": [
-                    {"title": "Accounts", "icon": "groups", "link": reverse_lazy("admin:accounts_account_changelist")},
-                    {"title": "API keys", "icon": "key", "link": reverse_lazy("admin:accounts_apikey_changelist")},
-                ],
-            },
-            {
-                "title": "Fleet",
-                "items": [
-                    {
-                        "title": "Models",
-                        "icon": "deployed_code",
-                        "link": reverse_lazy("admin:fleet_profile_changelist"),
-                    },
-                    {"title": "Neurons", "icon": "dns", "link": reverse_lazy("admin:fleet_neuron_changelist")},
-                    {"title": "Replicas", "icon": "memory", "link": reverse_lazy("admin:fleet_replica_changelist")},
-                ],
-            },
-            {
-                "title": "People",
-                "items": [{"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")}],
-            },
-        ],
-    },
-}
 
 # -- Celery --------------------------------------------------------------------------------------
 # A task is submitted to an engine and is over; results, redelivery and prefetch would only get in the way (DESIGN 3.4).
@@ -213,7 +182,9 @@ CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a neuron waits for Redis as long as it takes
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2, "retry_on_timeout": False}
 
 # -- logs ----------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import path
 
+from helexa.views import front_page
+
 urlpatterns = [
+    path("", front_page, name="front_page"),
     path("admin/", admin.site.urls),
 ]

@@ -28,7 +28,7 @@ class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The end of a request that ran. `completion_tokens` counts every sampled token, the one that ended it included."""
+    """The end of a request that ran. `completion_tokens` counts every sampled token, also the one that ended it."""
 
     reason: FinishReason
     prompt_tokens: int

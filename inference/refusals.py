@@ -1,4 +1,4 @@
-"""Why a request is not answered, in one shape for every dialect: a code with its status, and a sentence (MISSION G12)."""
+"""Why a request is not answered, in one shape for every dialect: a code, its status, a sentence (MISSION G12)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS_OF_CODE = {
 LONGEST_RETRY_AFTER_S = 120
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - the field's word for it, and not always an error
     """An answer that is an error: raised wherever it is known, turned into an envelope by the dialect.
 
     `retry_after_s` goes only on what may be retried; `final` on a 5xx that must not be. `param` names the field at

@@ -30,7 +30,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
     `id` is unique to the attempt, not only to the client's request, so that the events of two attempts never mix.
     `max_tokens` is the output bound; the engine never generates a token more, and cuts it to what the context leaves.
-    `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send text in larger pieces.
+    `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send larger pieces.
     """
 
     id: str

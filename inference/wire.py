@@ -27,11 +27,6 @@ def gateway_stream(gateway_id: str) -> str:
     return f"helexa:gateway:{gateway_id}:events"
 
 
-def gateway_presence(gateway_id: str) -> str:
-    """Key that says a gateway lives, where, and since when; it expires by itself."""
-    return f"helexa:gateway:{gateway_id}:presence"
-
-
 class Order(msgspec.Struct, frozen=True):
     """A request on its way to a neuron. Any boot but the one it was meant for drops it (DESIGN 3.7)."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 from django.conf import settings
 
 
 @pytest.fixture
-def redis_url() -> Iterator[str]:
+def redis_url() -> str:
     """A Redis database of this worker's own, empty before the test."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
-    yield settings.REDIS_URL
+    return settings.REDIS_URL

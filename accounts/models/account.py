@@ -5,7 +5,9 @@ from django.db import models
 from django.utils import timezone
 
 #: One line of printable text: names and labels appear in logs, terminals and headers.
-one_line = RegexValidator(r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", "Use one line of text without control characters.")
+one_line = RegexValidator(
+    r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*\Z", "Use one line of text without control characters."
+)
 
 
 class Account(models.Model):

@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Neuron(models.Model):
-    """A GPU host's worker as it last described itself over Redis; gateways write this down, neurons have no database."""
+    """A GPU host's worker as it last described itself over Redis. Gateways write it down: neurons have no database."""
 
     class Status(models.TextChoices):
         HEALTHY = "healthy", "Healthy"

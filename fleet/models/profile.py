@@ -34,7 +34,7 @@ class Profile(models.Model):
         models.CharField(max_length=100),
         default=list,
         blank=True,
-        help_text="Names of the neurons that always hold it, separated by commas; it is loaded there whenever it is missing.",
+        help_text="Names of the neurons that always hold it, with commas between; loaded there whenever it is missing.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -1,4 +1,4 @@
-"""The unprivileged user that runs the servers when we are root: PostgreSQL refuses root, and Valkey does not need it."""
+"""The unprivileged user that runs the servers when we are root: PostgreSQL refuses root, Valkey does not need it."""
 
 from __future__ import annotations
 

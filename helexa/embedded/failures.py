@@ -21,5 +21,7 @@ def explain_output(server: str, output: str, *, folder: Path, port: int, variabl
 def _last_reason(output: str) -> str:
     """The last line that names an error, else the last line at all."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    reasons = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "PANIC", "error", "Fatal", "Can't"))]
+    reasons = [
+        line for line in lines if any(word in line for word in ("FATAL", "ERROR", "PANIC", "error", "Fatal", "Can't"))
+    ]
     return (reasons or lines or ["it printed nothing"])[-1][:300]

@@ -17,7 +17,7 @@ ELSEWHERE = Path("/var/lib/helexa")
 
 @dataclass(frozen=True)
 class Place:
-    """`account` is None where the servers run as ourselves; `note` is a line for the operator where data lies elsewhere."""
+    """`account` is None where the servers run as ourselves; `note` tells the operator where data lies elsewhere."""
 
     folder: Path
     account: Account | None
@@ -53,7 +53,8 @@ class Place:
         uid = os.geteuid() if self.account is None else self.account.uid
         if folder.stat().st_uid != uid:
             raise StartError(
-                f"{folder} belongs to another user: run as the user who made it, or set HELEXA_HOME to a folder of your own."
+                f"{folder} belongs to another user: run as the user who made it, "
+                "or set HELEXA_HOME to a folder of your own."
             )
         return folder
 
@@ -68,12 +69,13 @@ def _account(servers: Path) -> Account:
 
 def _folder_for(account: Account, home: Home) -> Path:
     if home.servers.exists():
-        if not account.can_enter(home.servers):
+        folder = home.servers.resolve()
+        if not account.can_enter(folder):
             raise StartError(
-                f"The user {account.name}, who runs the servers, cannot enter {home.servers} any more: "
+                f"The user {account.name}, who runs the servers, cannot enter {folder} any more: "
                 "allow it to pass through the folders above, or set HELEXA_HOME to another folder."
             )
-        return home.servers.resolve()
+        return folder
     if not home.servers.is_symlink():
         _make_open(home.servers)
         if account.can_enter(home.servers):

@@ -35,7 +35,9 @@ def free_port(addresses: Sequence[str]) -> int:
     for port in random.sample(_RANGE, _TRIES):
         if is_free(port, addresses):
             return port
-    raise StartError("No free port was found between 20000 and 32000: set DATABASE_URL and REDIS_URL to running servers.")
+    raise StartError(
+        "No free port was found between 20000 and 32000: set DATABASE_URL and REDIS_URL to running servers."
+    )
 
 
 def is_free(port: int, addresses: Sequence[str]) -> bool:

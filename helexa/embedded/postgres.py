@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -51,6 +52,7 @@ class Postgres:
     def __post_init__(self) -> None:
         self.folder = self.place.folder_for(self.name)
         self.password = self.home.make_secret("postgres_password")
+        self._stop_leftover()  # it may hold the port
         self.port = kept_port(self.home.run / "postgres.port", [_HOST])
 
     @property
@@ -64,7 +66,7 @@ class Postgres:
     def prepare(self) -> None:
         """Leave a whole data folder that no process holds; called before every start."""
         with explained(self.folder):
-            stop_leftover(self.data / "postmaster.pid", str(self.data), stop_signal=signal.SIGINT)
+            self._stop_leftover()
             if not _is_whole(self.data):
                 self._initialise()
         made_by = (self.data / "PG_VERSION").read_text().strip()
@@ -95,14 +97,17 @@ class Postgres:
     def explain(self, output: str) -> str:
         return explain_output("PostgreSQL", output, folder=self.folder, port=self.port, variable="DATABASE_URL")
 
+    def _stop_leftover(self) -> None:
+        stop_leftover(self.data / "postmaster.pid", str(self.data), stop_signal=signal.SIGINT)
+
     def _initialise(self) -> None:
-        """Make the data folder beside its place and move it there whole, so that an end in the middle leaves no half."""
+        """Make the data folder beside its place and move it there whole: an end in the middle leaves no half."""
         if self.data.exists():
             # Not ours to delete: it may be what a broken disk left of a database.
             self.data.rename(self.folder / f"data.incomplete-{int(time.time())}")
-        new = self.folder / "data.new"
-        if new.exists():
-            shutil.rmtree(new)
+        for left in self.folder.glob("new-*"):
+            shutil.rmtree(left, ignore_errors=True)  # a killed initdb may be cleaning up there itself
+        new = self.folder / f"new-{secrets.token_hex(4)}"
         password_file = self.folder / "superuser.password"
         self._write(password_file, self.home.make_secret("postgres_superuser_password"))
         try:
@@ -118,7 +123,9 @@ class Postgres:
         self._run(
             self.place.binaries.postgres,
             *("--single", "-D", str(new), "-c", "exit_on_error=true", "postgres"),
-            stdin=f"CREATE ROLE helexa LOGIN CREATEDB PASSWORD '{self.password}'\nCREATE DATABASE helexa OWNER helexa\n",
+            stdin=(
+                f"CREATE ROLE helexa LOGIN CREATEDB PASSWORD '{self.password}'\nCREATE DATABASE helexa OWNER helexa\n"
+            ),
         )
         new.rename(self.data)
 

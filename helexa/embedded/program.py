@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 class Program:
     """`orphan_signal` reaches the program when the process that started it dies, however it dies (Linux).
 
-    `stdin` is what it reads there, at most a pipe's 64 KiB: the place for a password, which argv and environment are not.
+    `stdin` is what it reads there, at most a pipe's 64 KiB: the place for a password; argv and environment are not.
     """
 
     argv: Sequence[str]

@@ -28,6 +28,7 @@ class Valkey:
         self.addresses = _addresses(listen)
         self.folder = place.folder_for(self.name)
         self.password = home.make_secret("redis_password")
+        self.prepare()  # a leftover may hold the port
         self.port = kept_port(home.run / "redis.port", self.addresses)
 
     @property
@@ -51,6 +52,7 @@ class Valkey:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            "loglevel": "warning",
             "maxmemory-policy": "noeviction",
             "pidfile": str(self.folder / "valkey.pid"),
             # The command line stays as it is, so that a leftover of ours can be recognised by its folder.

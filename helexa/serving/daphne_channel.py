@@ -1,9 +1,11 @@
 """One connection on Daphne: Twisted's HTTP/1.1 parser under our limits."""
 
+# ruff: noqa: N802, N815 - the names are Twisted's
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 import asyncio
-from enum import Enum, auto
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -14,18 +16,10 @@ from twisted.web.http_headers import Headers
 
 from helexa.serving.daphne_request import Request
 from helexa.serving.errors import error_response
-from helexa.serving.limits import LINGER_S
+from helexa.serving.limits import LINGER_S, Phase
 
 if TYPE_CHECKING:
     from helexa.serving.daphne_server import DaphneServer
-
-
-class Phase(Enum):
-    IDLE = auto()  # no byte of a request yet
-    HEADERS = auto()
-    BODY = auto()
-    ANSWERING = auto()
-    CLOSING = auto()  # nothing that arrives counts any more
 
 
 class Channel(HTTPChannel):

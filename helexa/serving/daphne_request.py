@@ -1,5 +1,8 @@
 """One request on Daphne: from Twisted's parser to the application, and its answer back."""
 
+# ruff: noqa: N802 - the names are Twisted's
+# mypy: allow-subclassing-any
+
 from __future__ import annotations
 
 import asyncio
@@ -17,6 +20,7 @@ from helexa.serving.limits import MIB
 if TYPE_CHECKING:
     from helexa.serving.daphne_channel import Channel
     from helexa.serving.daphne_server import DaphneServer
+    from helexa.serving.lifespan import Receive
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +32,14 @@ class Request(WebRequest):
 
     channel: Channel
     server: DaphneServer
+    application_queue: asyncio.Queue[dict[str, Any]] | None
+    _response_started: bool
 
     # -- the request -----------------------------------------------------------------------------
 
     def gotLength(self, length: int | None) -> None:
         # What arrives slowly and may be large waits on disk, so that many slow uploads do not fill the memory.
-        self.content = BytesIO() if length is not None and length <= MIB else SpooledTemporaryFile(max_size=MIB)
+        self.content = BytesIO() if length is not None and length <= MIB else SpooledTemporaryFile(MIB)  # noqa: SIM115
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.channel.is_closing:
@@ -58,10 +64,12 @@ class Request(WebRequest):
         body = self.content.read()
         self.content.close()
         path = self.path.decode("ascii")  # the parser lets nothing else through
-        self.application_queue = asyncio.Queue()
-        self.application_queue.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.application_queue = inbox
+        inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
         self.server.start_task(
             self._answer(
+                inbox.get,
                 {
                     "type": "http",
                     "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -75,7 +83,7 @@ class Request(WebRequest):
                     "headers": headers,
                     "client": [self.client.host, self.client.port],
                     "server": [self.host.host, self.host.port],
-                }
+                },
             )
         )
 
@@ -94,10 +102,10 @@ class Request(WebRequest):
 
     # -- the answer ------------------------------------------------------------------------------
 
-    async def _answer(self, scope: dict[str, Any]) -> None:
+    async def _answer(self, receive: Receive, scope: dict[str, Any]) -> None:
         """Run the application to its end. Whatever it does, the client is not left waiting."""
         try:
-            await self.server.application(scope, self.application_queue.get, self.send)
+            await self.server.application(scope, receive, self.send)
         except Exception:
             logger.exception("The application failed on %s %s", scope["method"], scope["path"])
         else:
@@ -113,7 +121,7 @@ class Request(WebRequest):
 
     def _give_up(self) -> None:
         if self._response_started:
-            self.channel.transport.abortConnection()  # a cut stream must not look like a whole one
+            self.channel.loseConnection()  # without the last chunk: a cut stream does not look like a whole one
         else:
             self.channel.refuse(500)
 

@@ -1,8 +1,9 @@
 """Daphne as helexa runs it."""
 
-from __future__ import annotations
+# ruff: noqa: N802 - the names are Twisted's
+# mypy: allow-subclassing-any
 
-import daphne.server  # first: it makes Twisted run on asyncio, which is settled by whoever imports it first
+from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -11,6 +12,7 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
+import daphne.server  # first: it makes Twisted run on asyncio, which is settled by whoever imports it first
 from daphne.http_protocol import HTTPFactory
 from twisted.internet import reactor
 from twisted.internet.interfaces import IListeningPort
@@ -19,11 +21,9 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 from helexa.serving.daphne_channel import Channel
 from helexa.serving.errors import RenderError, http_date
 from helexa.serving.lifespan import Application
-from helexa.serving.limits import Limits
+from helexa.serving.limits import FLUSH_S, LOOK_AT_DEADLINES_EVERY_S, Limits
 
 LOOP: asyncio.AbstractEventLoop = daphne.server.twisted_loop
-
-_LOOK_AT_DEADLINES_EVERY_S = 0.5
 
 
 class Factory(HTTPFactory):
@@ -75,13 +75,13 @@ class DaphneServer(daphne.server.Server):
             async with asyncio.timeout(grace_s):
                 while self.channels:
                     await asyncio.sleep(0.01)
-        self._watch.cancel()
-        for channel in self.channels:
-            channel.transport.abortConnection()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+            await asyncio.wait(self._tasks, timeout=FLUSH_S)
+        self._watch.cancel()
+        for channel in self.channels:
+            channel.transport.abortConnection()
 
     def start_task(self, answer: Coroutine[Any, Any, None]) -> None:
         task = LOOP.create_task(answer)
@@ -96,7 +96,7 @@ class DaphneServer(daphne.server.Server):
 
     async def _watch_connections(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_AT_DEADLINES_EVERY_S)
+            await asyncio.sleep(LOOK_AT_DEADLINES_EVERY_S)
             self.date = http_date()
             now = monotonic()
             for channel in list(self.channels):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-Message = MutableMapping[str, Any]
-Application = Callable[
-    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
-]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-class LifespanFailed(Exception):
+class LifespanError(Exception):
     """The application could not start or stop; the text is its own."""
 
 
@@ -44,7 +44,7 @@ class Lifespan:
         if not answer.done():
             answer.cancel()
             self._task.result()  # its own exception, where it ended with one
-            raise LifespanFailed(f"The application ended without an answer to {name}.")
+            raise LifespanError(f"The application ended without an answer to {name}.")
         message = answer.result()
         if message["type"] != f"{name}.complete":
-            raise LifespanFailed(message.get("message") or f"The application answered {message['type']}.")
+            raise LifespanError(message.get("message") or f"The application answered {message['type']}.")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 KIB, MIB = 1024, 1024 * 1024
 
-#: After a refusal we read on for so long: closing while a client still sends would reset the connection and lose our answer.
+#: After a refusal we read on for so long: a close while the client still sends would reset the connection and our
+#: answer would be lost.
 LINGER_S = 2.0
 #: How long answers already given may take to leave when the process ends.
 FLUSH_S = 5.0
+#: Deadlines are looked at, not waited for: a timer per request would cost more than the rest of them.
+LOOK_AT_DEADLINES_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,13 @@ class Limits:
     keep_alive_s: float = 75.0
     #: How long running work may take to finish after the first SIGTERM or SIGINT.
     drain_s: float = 600.0
+
+
+class Phase(Enum):
+    """Where a connection is; each phase but ANSWERING has a deadline."""
+
+    IDLE = auto()  # no byte of a request yet
+    HEADERS = auto()
+    BODY = auto()
+    ANSWERING = auto()
+    CLOSING = auto()  # nothing that arrives counts any more

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from inference.engine.loading import LoadError, Progress, is_disk_full
 
@@ -82,13 +83,17 @@ def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    network = AutoModelForCausalLM.from_pretrained(
+    loader: Any = AutoModelForCausalLM
+    network, report = loader.from_pretrained(
         file.parent,
         gguf_file=file.name,
         dtype=torch.bfloat16,
         quantization_config=GgufConfig(dequantize=True),
         local_files_only=True,
+        output_loading_info=True,
     )
+    if report["missing_keys"]:  # transformers has filled them with random numbers
+        raise ValueError(f"it lacks {len(report['missing_keys'])} of the weights")
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

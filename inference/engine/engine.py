@@ -16,14 +16,15 @@ from pathlib import Path
 import torch
 
 from inference.engine import sources, weights
+from inference.engine.admission import admit, not_loaded
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
-from inference.engine.owner import DeviceOwner, is_device_fault
+from inference.engine.owner import DeviceOwner, OwnerClosedError, Result, is_device_fault
 from inference.engine.prompts import Prompts
 from inference.engine.scheduler import Scheduler, Turn
 from inference.engine.sequence import Sequence
-from inference.events import FINAL, Event, Failed
+from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
@@ -75,9 +76,7 @@ class Engine:
         self._cancels: set[str] = set()
         self._listeners: dict[str, queue.SimpleQueue[Event]] = {}
         self._closed = False
-        self._owner = DeviceOwner(
-            f"device {device}", step=self._step, broken=self._give_up, rebuild=self._reload
-        )
+        self._owner = DeviceOwner(f"device {device}", step=self._step, broken=self._give_up, rebuild=self._reload)
 
     # -- models ----------------------------------------------------------------------------------
 
@@ -94,18 +93,28 @@ class Engine:
             started = time.monotonic()
             folder = sources.folder_of(source, cache=self._cache, progress=progress)
             progress("reading weights")
-            model = self._read(model_id, folder, started)
+            tokenizer = weights.read_tokenizer(folder)
+            prompts = Prompts(tokenizer, model_id)
+            network = self._call(lambda: weights.read_network(folder, self.device))
+            model = LoadedModel(
+                id=model_id,
+                folder=folder,
+                facts=facts_of(network, tokenizer, load_seconds=time.monotonic() - started),
+                prompts=prompts,
+                tokenizer=tokenizer.backend_tokenizer,
+                end_token_ids=end_token_ids(network),
+                network=network,
+            )
+            self._call(model.check)
             with self._lock:
                 if self._closed:
-                    raise LoadError("The engine is closing and loads nothing more.")
+                    raise LoadError("The engine is closing: it loads and unloads nothing more.")
                 self._models[model_id] = model
             return model.facts
 
     def unload(self, model_id: str) -> None:
         """Forget a model. Its requests end first; a model that is not loaded is no error."""
-        with self._lock:
-            self._models.pop(model_id, None)
-        self._owner.call(lambda: self._drop(model_id))
+        self._call(lambda: self._forget(model_id))
 
     def models(self) -> list[ModelStatus]:
         with self._lock:
@@ -126,24 +135,22 @@ class Engine:
     def submit(self, request: GenerationRequest) -> None:
         """Check a request on the calling thread and queue it. A refusal is an event, never an exception."""
         with self._lock:
-            if request.id in self._admitting or request.id in self._sequences:
+            if self._holds(request.id):
                 logger.warning("request %s is here already: the second one is dropped", request.id)
                 return
             self._admitting.add(request.id)
-        try:
-            outcome = self._admit(request)
-        except Exception:
-            logger.exception("request %s could not be prepared", request.id)
-            outcome = Failed(None, UNCLASSIFIED)
-        if outcome is None or (refusal := self._queue(outcome) if isinstance(outcome, Sequence) else outcome):
+        admitted = admit(request, self._model(request.model))
+        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
+        if refusal:
             self._deliver([(request.id, refusal)])
 
     def cancel(self, request_id: str) -> bool:
-        """Flag a request to be ended at the next step. False if it is not here, or not any more."""
+        """Flag a request to be ended in the next step. False if it is not here, or not any more."""
         with self._lock:
-            if request_id not in self._admitting and request_id not in self._sequences:
+            if not self._holds(request_id):
                 return False
             self._cancels.add(request_id)
+        logger.info("request %s: cancel flag set at step %d", request_id, self.step)
         self._owner.nudge()
         return True
 
@@ -151,16 +158,19 @@ class Engine:
         """Submit a request and yield its events up to the final one. Closing the iterator cancels."""
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         with self._lock:
+            if self._holds(request.id):
+                raise ValueError(f"a request {request.id!r} is running already")
             self._listeners[request.id] = events
         self.submit(request)
+        final = False
         try:
-            while True:
+            while not final:
                 event = events.get()
+                final = isinstance(event, FINAL)
                 yield event
-                if isinstance(event, FINAL):
-                    return
         finally:
-            self.cancel(request.id)
+            if not final:
+                self.cancel(request.id)
 
     def running(self) -> list[str]:
         """Ids that were submitted and whose final event is not published yet."""
@@ -174,5 +184,141 @@ class Engine:
                 return
             self._closed = True
             self._models.clear()
-        self._owner.call(lambda: self._end_all("service_unavailable", "The engine is closing."))
+        self._owner.call(lambda: self._end_all("The engine is closing."))
         self._owner.close()
+
+    # -- between threads -------------------------------------------------------------------------
+
+    def _call(self, work: Callable[[], Result]) -> Result:
+        """Run work on the owner thread and wait for it."""
+        try:
+            return self._owner.call(work)
+        except OwnerClosedError:
+            raise LoadError("The engine is closing: it loads and unloads nothing more.") from None
+
+    def _model(self, model_id: str) -> LoadedModel | None:
+        with self._lock:
+            return self._models.get(model_id)
+
+    def _holds(self, request_id: str) -> bool:
+        """Whether the request was submitted and its final event is not published yet. Called under the lock."""
+        return request_id in self._admitting or request_id in self._sequences
+
+    def _queue(self, sequence: Sequence) -> Failed | None:
+        """Hand a checked request to the owner thread, unless its model went away while it was checked."""
+        with self._lock:
+            if self._models.get(sequence.model.id) is not sequence.model:
+                return not_loaded(sequence.model.id)
+            self._admitting.discard(sequence.id)
+            self._sequences[sequence.id] = sequence
+            self._scheduler.add(sequence)
+        self._owner.nudge()
+        return None
+
+    def _deliver(self, events: SequenceOf[tuple[str, Event]]) -> None:
+        """Hand events out; a request is forgotten only after its final event is with whoever waits for it."""
+        published = [(request_id, event) for request_id, event in events if not self._tell_listener(request_id, event)]
+        if published and self._publish:
+            try:
+                self._publish(published)
+            except Exception:
+                logger.exception("%d events could not be published", len(published))
+        with self._lock:
+            for request_id, event in events:
+                if isinstance(event, FINAL):
+                    self._admitting.discard(request_id)
+                    self._sequences.pop(request_id, None)
+                    self._cancels.discard(request_id)
+                    self._listeners.pop(request_id, None)
+
+    def _tell_listener(self, request_id: str, event: Event) -> bool:
+        with self._lock:
+            listener = self._listeners.get(request_id)
+        if listener is None:
+            return False
+        listener.put(event)
+        return True
+
+    # -- on the owner thread ---------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Advance every running sequence once and publish what came of it. True while there is more to do."""
+        self.step += 1
+        self._end_cancelled()
+        for turn in self._scheduler.plan():
+            self._advance(turn)
+        self._publish_step()
+        return self._scheduler.has_work
+
+    def _end_cancelled(self) -> None:
+        with self._lock:
+            cancelled = [self._sequences[request_id] for request_id in self._cancels if request_id in self._sequences]
+        for sequence in cancelled:
+            logger.info("request %s: cancel flag seen at step %d", sequence.id, self.step)
+            self._end(sequence, sequence.cancelled())
+
+    def _advance(self, turn: Turn) -> None:
+        sequence = turn.sequence
+        try:
+            events = sequence.prefill(turn.prefill_tokens) if turn.prefill_tokens else sequence.decode()
+        except Exception as fault:
+            if is_device_fault(fault):
+                raise
+            logger.exception("request %s failed at step %d", sequence.id, self.step)
+            self._end(sequence, sequence.failed(None, UNCLASSIFIED))
+            return
+        for event in events:
+            if isinstance(event, FINAL):
+                self._end(sequence, event)
+            else:
+                self._outbox.append((sequence.id, event))
+
+    def _end(self, sequence: Sequence, event: Finished | Failed) -> None:
+        if sequence.ended:
+            return
+        sequence.release()
+        self._outbox.append((sequence.id, event))
+        if isinstance(event, Finished) and event.reason == "cancelled":
+            logger.info("request %s: ended by cancel at step %d", sequence.id, self.step)
+
+    def _publish_step(self) -> None:
+        events, self._outbox = self._outbox, []
+        if events:
+            self._deliver(events)
+
+    def _end_all(self, message: str, *, of_model: str | None = None) -> None:
+        with self._lock:
+            sequences = [s for s in self._sequences.values() if of_model in (None, s.model.id)]
+        for sequence in sequences:
+            self._end(sequence, sequence.failed("service_unavailable", message))
+        self._publish_step()
+
+    def _forget(self, model_id: str) -> None:
+        with self._lock:
+            self._models.pop(model_id, None)
+            self._lost = [model for model in self._lost if model.id != model_id]
+        self._end_all(f"The model {model_id!r} was unloaded.", of_model=model_id)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _give_up(self) -> None:
+        """The device is broken: end what runs on it. Its models are remembered for the thread that takes over."""
+        with self._lock:
+            self._lost = [*self._lost, *self._models.values()]
+            self._models.clear()
+        self._end_all("The device failed while it ran this request. It can be sent again.")
+
+    def _reload(self) -> None:
+        """Bring back the models of a device that broke. One that does not load again is gone."""
+        with self._lock:
+            lost, self._lost = self._lost, []
+        for model in lost:
+            try:
+                again = replace(model, network=weights.read_network(model.folder, self.device))
+            except Exception:
+                logger.exception("%s is gone: it could not be loaded again", model.id)
+                continue
+            with self._lock:
+                if not self._closed:
+                    self._models.setdefault(model.id, again)
+            logger.warning("%s is loaded again", model.id)

@@ -13,7 +13,7 @@ UNDERIVED_INPUT_LIMIT_TOKENS = 16384
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`context_tokens` is the model's own maximum, prompt and answer together; `input_limit_tokens` bounds the prompt."""
+    """`context_tokens` is the model's own maximum, prompt and answer together; `input_limit_tokens` is the prompt's."""
 
     architecture: str
     dtype: str
@@ -24,12 +24,10 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     tool_call: bool
     reasoning: bool
     load_seconds: float
-    capabilities: list[str] = ["text"]
+    capabilities: list[str]
 
 
-def facts_of(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, load_seconds: float
-) -> ModelFacts:
+def facts_of(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, load_seconds: float) -> ModelFacts:
     context_tokens = maximum_context_tokens(network.config)
     template = template_text(tokenizer)
     return ModelFacts(
@@ -42,6 +40,7 @@ def facts_of(
         tool_call=bool(re.search(r"\btools\b|<tool_call>", template)),
         reasoning="<think>" in template or "<think>" in tokenizer.get_added_vocab(),
         load_seconds=round(load_seconds, 2),
+        capabilities=["text"],
     )
 
 
@@ -64,4 +63,3 @@ def end_token_ids(network: PreTrainedModel) -> frozenset[int]:
         if ids is not None:
             return frozenset([ids] if isinstance(ids, int) else [int(token) for token in ids])
     return frozenset()
-

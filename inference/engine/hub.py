@@ -64,9 +64,7 @@ def _cached(repository: str, fault: Exception) -> Path:
             f"The hub at {constants.ENDPOINT} cannot be reached and {repository} is not in the cache: "
             "check the network or HF_ENDPOINT, or give a local folder."
         ) from fault
-    logger.warning(
-        "%s cannot be reached: %s comes from the cache and may be old", constants.ENDPOINT, repository
-    )
+    logger.warning("%s cannot be reached: %s comes from the cache and may be old", constants.ENDPOINT, repository)
     return folder
 
 
@@ -85,7 +83,7 @@ def _no_room(repository: str, needed_bytes: int) -> LoadError:
 
 
 def _bar(progress: Progress, total_bytes: int) -> type[tqdm[Any]]:
-    """A progress bar class whose display is our sentence; huggingface_hub makes one bar of bytes received and one of written."""
+    """A progress bar class that shows our sentence. The hub's client makes one for bytes received, one for written."""
     furthest = 0
 
     class Bar(tqdm[Any]):

@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+class OwnerClosedError(Exception):
+    """The owner thread has ended and takes no more calls."""
+
+
 def is_device_fault(fault: BaseException) -> bool:
     """Whether the device itself is broken, so that nothing more can be computed as things stand."""
     return isinstance(fault, torch.AcceleratorError) or "CUDA error" in str(fault)
@@ -69,7 +73,7 @@ class DeviceOwner:
 
         with self._wake:
             if self._closed:
-                raise RuntimeError("the device is closed")
+                raise OwnerClosedError
             self._calls.append(run)
             self._wake.notify()
         return future.result()
@@ -84,9 +88,8 @@ class DeviceOwner:
 
     def _run(self) -> None:
         try:
-            with torch.inference_mode():
-                while self._run_once():
-                    pass
+            while self._run_once():
+                pass
         except Exception:
             logger.exception("%s is broken: its thread is replaced", self._name)
             self._broken()
@@ -95,8 +98,7 @@ class DeviceOwner:
 
     def _run_anew(self) -> None:
         try:
-            with torch.inference_mode():
-                self._rebuild()
+            self._rebuild()
         except Exception:
             logger.exception("%s could not be rebuilt", self._name)
         self._run()
@@ -110,6 +112,6 @@ class DeviceOwner:
             step_due, self._step_due = self._step_due, False
         if call:
             call()
-        if (step_due or call) and self._step():
+        if step_due and self._step():
             self.nudge()
         return True

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -45,14 +45,14 @@ class Prompts:
     def _apply(self, messages: list[Message], template: str | None) -> list[int]:
         """transformers renders in a sandbox. The spelling of a control token in a client's text stays ordinary text."""
         with self._one_at_a_time:
-            ids: list[int] = self._tokenizer.apply_chat_template(
+            ids = self._tokenizer.apply_chat_template(
                 messages,
                 chat_template=template,
                 add_generation_prompt=True,
                 sanitize_control_tokens=True,
                 return_dict=False,
             )
-        return ids
+        return cast(list[int], ids)
 
 
 def with_one_system_message(messages: Sequence[Message]) -> list[Message]:
@@ -69,13 +69,14 @@ def with_argument_objects(message: Message) -> Message:
     """Tool-call arguments that came as JSON strings become objects, as templates expect them."""
     if not message.get("tool_calls"):
         return message
-    calls = []
-    for call in message["tool_calls"]:
-        function = call.get("function", {})
-        if isinstance(function.get("arguments"), str):
-            call = {**call, "function": {**function, "arguments": arguments_object(function["arguments"])}}
-        calls.append(call)
-    return {**message, "tool_calls": calls}
+    return {**message, "tool_calls": [_with_arguments_object(call) for call in message["tool_calls"]]}
+
+
+def _with_arguments_object(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function", {})
+    if not isinstance(function.get("arguments"), str):
+        return call
+    return {**call, "function": {**function, "arguments": arguments_object(function["arguments"])}}
 
 
 def arguments_object(text: str) -> dict[str, Any]:

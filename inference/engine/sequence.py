@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from transformers import Cache
+
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.model import LoadedModel
 from inference.engine.sampler import Sampler
@@ -18,6 +21,7 @@ class Sequence:
 
     def __init__(self, request: GenerationRequest, model: LoadedModel, prompt_ids: list[int]) -> None:
         self.id = request.id
+        self._sampling = request.sampling
         self.model = model
         self.running = False
         self.ended = False
@@ -26,8 +30,8 @@ class Sequence:
         self._prompt_ids = prompt_ids
         self._computed_tokens = 0
         self._next_id: int | None = None
-        self._cache = model.new_cache()
-        self._sampler = Sampler(request.sampling, model.network.device)
+        self._cache: Cache | None = None
+        self._sampler: Sampler | None = None
         self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
         self._stops = StopStrings(request.stop)
 
@@ -43,21 +47,18 @@ class Sequence:
     def prefill(self, tokens: int) -> list[Event]:
         """Read the next part of the prompt; the last part also gives the first token."""
         begun = self._computed_tokens
-        logits = self.model.logits(self._prompt_ids[begun : begun + tokens], self._cache)
-        self._computed_tokens += tokens
+        logits = self._compute(self._prompt_ids[begun : begun + tokens])
         events: list[Event] = [] if begun else [Started(self.prompt_tokens)]
         if self.unread_tokens:
             return events
         if self.bound < 1:
             return [*events, self._finished("length")]
-        return events + self._accept(self._sampler.choose(logits))
+        return events + self._accept(logits)
 
     def decode(self) -> list[Event]:
         """Read the token that was sampled last and sample the next."""
         assert self._next_id is not None
-        logits = self.model.logits([self._next_id], self._cache)
-        self._computed_tokens += 1
-        return self._accept(self._sampler.choose(logits))
+        return self._accept(self._compute([self._next_id]))
 
     def cancelled(self) -> Finished:
         """The end of a sequence whose cancel flag was seen. A prompt that was never begun counts as none."""
@@ -70,7 +71,7 @@ class Sequence:
     def release(self) -> None:
         """Let go of the device's memory, and of a place in a step."""
         self.ended, self.running = True, False
-        del self._cache
+        self._cache = self._sampler = None
 
     @property
     def _billable_prompt_tokens(self) -> int:
@@ -79,7 +80,17 @@ class Sequence:
     def _finished(self, reason: FinishReason) -> Finished:
         return Finished(reason, self._billable_prompt_tokens, self.completion_tokens)
 
-    def _accept(self, token_id: int) -> list[Event]:
+    def _compute(self, token_ids: list[int]) -> torch.Tensor:
+        if self._cache is None:
+            self._cache = self.model.new_cache()
+        logits = self.model.logits(token_ids, self._cache)
+        self._computed_tokens += len(token_ids)
+        return logits
+
+    def _accept(self, logits: torch.Tensor) -> list[Event]:
+        if self._sampler is None:
+            self._sampler = Sampler(self._sampling, logits.device)
+        token_id = self._sampler.choose(logits)
         self.completion_tokens += 1
         self._next_id = token_id
         if token_id in self.model.end_token_ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -16,9 +17,11 @@ DTYPE = torch.bfloat16
 
 def read_network(folder: Path, device: torch.device) -> PreTrainedModel:
     """The weights on the device, ready to compute. Runs on the device's owner thread: see `conversion` for why."""
-    transformers_logging.disable_progress_bar()  # progress is told in sentences, not drawn on stderr
+    loader: Any = AutoModelForCausalLM
+    logging: Any = transformers_logging
+    logging.disable_progress_bar()  # progress is told in sentences, not drawn on stderr
     try:
-        network, report = AutoModelForCausalLM.from_pretrained(
+        network, report = loader.from_pretrained(
             folder,
             dtype=DTYPE,
             device_map={"": device},
@@ -37,8 +40,7 @@ def read_network(folder: Path, device: torch.device) -> PreTrainedModel:
     # transformers would fill these with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise LoadError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: fetch the model again.")
-    model: PreTrainedModel = network.eval()
-    return model
+    return cast(PreTrainedModel, network.eval())
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -1,4 +1,4 @@
-"""All of `/v1`: one Channels consumer per request. It checks the key, finds the endpoint, and turns every fault into an answer.
+"""All of `/v1`: one Channels consumer per request. It checks the key, finds the endpoint and answers every fault.
 
 The consumer has its own `http_request` and `http_disconnect` and does its work in a task beside them, so that it
 notices a client that leaves while it streams, under Daphne and uvicorn alike; AsyncHttpConsumer would not (DESIGN 3.1).
@@ -34,7 +34,7 @@ _ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "/v1/chat/completions": {"POST": complete_chat},
     "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
 }
-_ONE_MODEL = {"GET": models_list.one_model, "HEAD": models_list.one_model}
+_ONE_MODEL: dict[str, Endpoint] = {"GET": models_list.one_model, "HEAD": models_list.one_model}
 
 
 def find_endpoint(method: str, path: str) -> Endpoint:
@@ -50,7 +50,7 @@ def find_endpoint(method: str, path: str) -> Endpoint:
     return endpoint
 
 
-class V1Consumer(AsyncConsumer):  # type: ignore[misc]
+class V1Consumer(AsyncConsumer):
     """One HTTP request to `/v1`. `gateway` is given by the application at start."""
 
     def __init__(self, *, gateway: Gateway) -> None:

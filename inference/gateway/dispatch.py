@@ -1,4 +1,4 @@
-"""Publishing requests as Celery tasks: from a thread, one publish at a time, everything that waits for a neuron together."""
+"""Publishing requests as Celery tasks: from a thread, one at a time, all that waits for a neuron together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Periodic work of the gateways: writes down what neurons report and loads what is pinned. One gateway at a time does it.
+"""Periodic work of the gateways, one at a time: writes down what neurons report and loads what is pinned.
 
 A thread of its own with Django's ORM: none of it is on a request's path, and a thread keeps it off the event loop.
 """

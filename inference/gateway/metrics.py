@@ -1,4 +1,4 @@
-"""What a gateway counts, for Prometheus (MISSION G11). Labels are model and node: a key or an account is never one here."""
+"""What a gateway counts, for Prometheus (MISSION G11). Labels are model and node, never a key or an account."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fleet.reports import REPORTS_STREAM, control_stream, decode_report
+from fleet.reports import REPORTS_STREAM, control_stream, decode_report, gateway_presence
 from inference import wire
 from inference.gateway.attempts import Attempt, AttemptLost, Attempts
 from inference.gateway.fleet_view import FleetView
@@ -43,11 +43,11 @@ class Relay:
             redis_url, socket_connect_timeout=2, socket_timeout=3, retry=Retry(NoBackoff(), 0), protocol=2
         )
         self._stream = wire.gateway_stream(gateway_id)
-        self._presence = wire.gateway_presence(gateway_id)
+        self._presence = gateway_presence(gateway_id)
         self._about = json.dumps({"id": gateway_id, "pid": os.getpid(), "url": url, "started_at": time.time()})
         self._attempts = attempts
         self._fleet = fleet
-        self._position: dict[str | bytes, str | bytes] = {self._stream: "0", REPORTS_STREAM: "$"}
+        self._position: dict[Any, Any] = {self._stream: "0", REPORTS_STREAM: "$"}
         self._upkeep_due_s = 0.0
         self._cancels: dict[str, list[str]] = defaultdict(list)
         self._cancels_wanted = asyncio.Event()

@@ -51,11 +51,11 @@ def _commit() -> tuple[str, bool | None, str]:
 
 
 def _git(*arguments: str) -> str:
+    """What git says about this checkout, empty where there is no git or no checkout."""
+    command = ["git", "-C", str(_REPOSITORY), *arguments]
     try:
-        return subprocess.run(
-            ["git", "-C", str(_REPOSITORY), *arguments], capture_output=True, text=True, timeout=5
-        ).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
         return ""
 
 
@@ -65,6 +65,6 @@ def _features() -> set[str]:
     features = set()
     if torch.cuda.is_available():
         features.add("cuda")
-    if torch.backends.mkldnn.is_available():
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         features.add("mkldnn")
     return features

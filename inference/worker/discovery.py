@@ -1,4 +1,4 @@
-"""What a neuron finds on its host: devices through NVML where there is a GPU, and why not where there is none (MISSION N1, N2)."""
+"""What a neuron finds on its host: GPUs through NVML, or the reason why there are none (MISSION N1, N2)."""
 
 from __future__ import annotations
 

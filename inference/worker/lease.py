@@ -41,7 +41,7 @@ class Lease:
                 continue
             log.info("name_held", name=self._name, holder=holder.decode(), listening_s=LISTEN_S)
             if self._hears(holder.decode(), position):
-                raise NameTaken(
+                raise NameTakenError(
                     f"a neuron named {self._name} is running already: choose another --name, or stop that one first"
                 )
             if self._redis.eval(_TAKE_OVER, 1, self._key, holder, self._boot_id):

@@ -1,4 +1,4 @@
-"""A neuron's voice: events of running attempts, numbered and sent to the gateway that asked, a step's events together."""
+"""A neuron's voice: events of running attempts, numbered and sent to the gateway that asked, a step at a time."""
 
 from __future__ import annotations
 
@@ -103,10 +103,9 @@ class Publisher:
                 route.held.append(event.text)
                 route.tokens = event.completion_tokens
                 continue
-            if route.held:
-                event = _release(route, event, published, attempt_id)
-            published.append((attempt_id, route.seq, event))
-            route.seq += 1
+            for due in _with_held_text(route, event):
+                published.append((attempt_id, route.seq, due))
+                route.seq += 1
             route.due_s = now_s + WHOLE_ANSWER_PERIOD_S
             if type(event) in FINAL:
                 over.append(attempt_id)
@@ -147,11 +146,11 @@ class Publisher:
         return since_s
 
 
-def _release(route: _Route, event: Event, published: list[wire.Published], attempt_id: str) -> Event:
-    """The text held back for a whole answer: joined with this text, or sent before this event."""
+def _with_held_text(route: _Route, event: Event) -> list[Event]:
+    """The event, and before it or joined with it the text held back for a whole answer."""
+    if not route.held:
+        return [event]
     text, route.held = "".join(route.held), []
     if type(event) is Text:
-        return Text(text + event.text, event.completion_tokens)
-    published.append((attempt_id, route.seq, Text(text, route.tokens)))
-    route.seq += 1
-    return event
+        return [Text(text + event.text, event.completion_tokens)]
+    return [Text(text, route.tokens), event]

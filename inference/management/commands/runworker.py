@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from typing import Any
 
 from celery import current_app
+from celery.exceptions import SecurityWarning
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
@@ -98,6 +100,8 @@ def _end_when_name_is_lost(lost: threading.Event) -> None:
 
 def _consume(name: str) -> None:
     """Run Celery's worker in this process until SIGTERM or SIGINT: its threads share the neuron's engines."""
+    # Tasks are JSON and nothing else, so there is nothing a root process could be made to unpickle.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = current_app.Worker(
         pool="threads",
         concurrency=POOL_THREADS,

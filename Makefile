@@ -1,0 +1,78 @@
+# helexa's everyday commands. `make help` prints the lines below that carry a ##.
+
+# What the first install takes torch from: `cpu` is pinned, `gpu` takes the build your pip index offers.
+# Later calls keep what was installed, so that `make test` on a GPU host tests with the torch that serves there.
+EXTRA ?= $(or $(patsubst .venv/.up-installed-%,%,$(wildcard .venv/.up-installed-*)),cpu)
+ARGS ?=
+
+# Targets are relative and tools are started as modules: a clone may lie in a path with a space.
+PYTHON := .venv/bin/python
+UP := .venv/.up-installed-$(EXTRA)
+DEV := .venv/.dev-installed-$(EXTRA)
+PINS_cpu := constraints-cpu.txt
+PINS_gpu := constraints.txt
+PINS = $(or $(PINS_$(EXTRA)),$(error EXTRA is cpu or gpu, not "$(EXTRA)"))
+# Settings must load without any server: neither the caller's nor those of an `up` in this folder.
+SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
+	HELEXA_SECRET_KEY=made-up-for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up test lint fmt constraints proof-gateway
+
+help:  ## Show this list
+	@echo "Usage: make TARGET"
+	@sed -n 's/^\([a-z-]*\):[^#]*##  *\(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do \
+		printf '%-16s %s\n' "$$target" "$$text"; done
+
+up: $(UP)  ## Install what is needed, then run helexa here; Ctrl-C stops it. ARGS="--gateways 2", EXTRA=gpu
+	@exec $(PYTHON) manage.py up $(ARGS)
+
+test: $(DEV)  ## Run the whole suite in parallel. ARGS="tests/accounts -k revoked" for a part of it
+	@$(PYTHON) -m pytest -n logical --maxprocesses 4 -rs --no-fold-skipped $(ARGS)
+
+lint: $(DEV)  ## Check style, types, import contracts, migrations, deployment settings and pins
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+	@$(SERVERLESS) $(PYTHON) manage.py makemigrations --check --dry-run
+	@$(SERVERLESS) HELEXA_TRUST_PROXY=true $(PYTHON) manage.py check --deploy --fail-level WARNING
+	@$(PYTHON) .ci/constraints.py --check
+
+fmt: $(DEV)  ## Sort imports and format the code
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+
+constraints: .venv/bin/python  ## Pin the newest versions that pyproject.toml allows, into the constraint files
+	@$(PYTHON) .ci/constraints.py
+
+proof-gateway: $(UP)  ## Measure the gateway under load, with Daphne and with uvicorn
+	@$(PYTHON) manage.py loadtest gateway --server daphne $(ARGS)
+	@$(PYTHON) manage.py loadtest gateway --server uvicorn $(ARGS)
+
+# -- the virtual environment ---------------------------------------------------------------------
+
+.venv/bin/python:
+	@for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "helexa: making .venv with $$("$$python" --version)"; \
+			exec "$$python" -m venv --clear .venv; \
+		fi; \
+	done; \
+	echo "helexa needs Python 3.11 or newer: install it (Debian: apt-get install python3 python3-venv) and run make again." >&2; \
+	exit 1
+
+# Leaving cpu for gpu or back must not keep the torch that is there; other pins simply move to what is asked for.
+$(UP): pyproject.toml constraints.txt constraints-cpu.txt | .venv/bin/python
+	@echo "helexa: installing the pinned packages into .venv (the first time takes minutes and about 2 GB of disk)"
+	@$(if $(filter-out $(UP),$(wildcard .venv/.up-installed-*)),$(PYTHON) -m pip uninstall --quiet --yes torch)
+	@$(PYTHON) -m pip install --disable-pip-version-check --editable ".[$(EXTRA),demo,fast]" --constraint $(PINS)
+	@rm -f .venv/.*-installed-*
+	@touch $@
+
+$(DEV): $(UP)
+	@echo "helexa: installing the tools for tests and checks into .venv"
+	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --editable ".[$(EXTRA),demo,fast,dev]" --constraint $(PINS)
+	@touch $@

@@ -1,0 +1,161 @@
+"""`manage.py loadtest`: how many answers a second, and how soon they begin and end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.table import Table
+
+from accounts.keys import new_secret
+from helexa.home import StartError
+from helexa.loadtest import processes, scratch
+from helexa.loadtest.answers import WORDS
+from helexa.loadtest.generator import Plan, Result
+from helexa.settings import env
+from helexa.up.plan import SERVERS
+
+
+class Command(BaseCommand):
+    help = "Measure a server under load, and check every answer it gives."
+    requires_system_checks: list[str] = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        kwargs["epilog"] = "example: manage.py loadtest gateway --server uvicorn --clients 1,32 --json"
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = parser.add_subparsers(dest="what", required=True, parser_class=argparse.ArgumentParser)
+        gateway = what.add_parser(
+            "gateway",
+            help="whole answers and streams a second through a gateway",
+            description=(
+                "Start a gateway and an echo neuron on a scratch database, and measure whole answers and streams of "
+                f"{WORDS} content chunks a second, the time to the first content and to the end. The generator runs "
+                "on the same cores. The best of the rounds counts. Exit status 1 if any answer was wrong."
+            ),
+            epilog="example: manage.py loadtest gateway --url http://127.0.0.1:31313 --key sk-helexa-... --json",
+        )
+        gateway.add_argument(
+            "--url",
+            help=f"drive this server and start nothing; asked for {WORDS} tokens it must answer with {WORDS} words, "
+            "as the echo harness does",
+        )
+        gateway.add_argument("--key", help="the API key for --url")
+        gateway.add_argument("--model", default="echo", help="the model for --url (default %(default)s)")
+        gateway.add_argument("--path", default="/v1/chat/completions", help="the path for --url (default %(default)s)")
+        gateway.add_argument("--server", choices=SERVERS, help="what the gateway runs under (default daphne)")
+        gateway.add_argument(
+            "--clients",
+            type=_numbers,
+            default=[1, 32],
+            metavar="N,N",
+            help="how many ask at once, one measurement each (default 1,32)",
+        )
+        gateway.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
+        gateway.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
+        gateway.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _check(options)
+        # SIGTERM ends it as Ctrl-C does: what was started ends, what was made is dropped.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with ExitStack() as stack:
+                plan = self._plan(stack, options)
+                result = processes.measure(plan)
+        except StartError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            sys.exit(130)
+        if result is None:
+            sys.exit(1)
+        self._print(options["url"] or options["server"] or SERVERS[0], result, as_json=options["json"])
+        if result.faults:
+            sys.exit(1)
+
+    def _plan(self, stack: ExitStack, options: dict[str, Any]) -> Plan:
+        url, key, model = options["url"], options["key"], options["model"]
+        if url is None:
+            key, model = new_secret(), "echo"
+            url = stack.enter_context(_own_gateway(server=options["server"] or SERVERS[0], key=key))
+        return Plan(
+            url=url.rstrip("/"),
+            path=options["path"],
+            key=key,
+            model=model,
+            clients=options["clients"],
+            seconds=options["seconds"],
+            rounds=options["rounds"],
+        )
+
+    def _print(self, server: str, result: Result, *, as_json: bool) -> None:
+        errors = sum(result.faults.values())
+        for fault, times in result.faults.items():
+            self.stderr.write(f"{times} x {fault}")
+        if as_json:
+            document = {"server": server, "clients": msgspec.to_builtins(result.clients), "errors": errors}
+            self.stdout.write(json.dumps(document))
+            return
+        table = Table("clients", "answers", title=server, caption="p50 / p99 in ms, of the best round")
+        for column in ("a second", "first content", "end"):
+            table.add_column(column, justify="right")
+        for clients, figures in result.clients.items():
+            whole, stream = figures.whole, figures.stream
+            table.add_row(clients, "whole", f"{whole.per_second:g}", "", f"{whole.p50_ms} / {whole.p99_ms}")
+            table.add_row(
+                "",
+                "streamed",
+                f"{stream.per_second:g}",
+                f"{stream.first_token_p50_ms} / {stream.first_token_p99_ms}",
+                f"{stream.p50_ms} / {stream.p99_ms}",
+            )
+        console = Console()
+        console.print(table)
+        console.print(f"{errors or 'no'} wrong answers")
+
+
+@contextmanager
+def _own_gateway(*, server: str, key: str) -> Iterator[str]:
+    """The URL of a gateway on scratch space of the servers that are there, or on embedded ones where none are."""
+    database_url, redis_url = settings.DATABASE_URL, settings.REDIS_URL
+    is_given = bool(env.str("DATABASE_URL", default="") or env.str("REDIS_URL", default=""))
+    if not is_given and not (database_url and redis_url and scratch.answers(database_url, redis_url)):
+        database_url = redis_url = None  # `up` has never run here, or does not run now
+    with ExitStack() as stack:
+        if database_url is not None:
+            database_url = stack.enter_context(scratch.scratch_database(database_url))
+        if redis_url is not None:
+            redis_url = stack.enter_context(scratch.scratch_redis(redis_url))
+        yield stack.enter_context(
+            processes.gateway(server=server, key=key, database_url=database_url, redis_url=redis_url)
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raises CommandError for what cannot be measured."""
+    if min(options["clients"]) < 1 or options["seconds"] <= 0 or options["rounds"] < 1:
+        raise CommandError("--clients and --rounds must be 1 or more, and --seconds more than 0.")
+    if options["url"] is None:
+        if options["key"] is not None:
+            raise CommandError("--key goes with --url: the load test makes a key for the gateway that it starts.")
+        return
+    if options["server"] is not None:
+        raise CommandError("--server says what to start, and with --url nothing is started: leave one of them out.")
+    address = urlsplit(options["url"])
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise CommandError(f"--url is {options['url']!r}: give the address of a server, say http://127.0.0.1:31313.")

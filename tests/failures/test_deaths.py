@@ -1,0 +1,108 @@
+"""Whatever dies by kill -9, clients get a whole answer or a well-formed error, and all is well again by itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import httpx
+
+from tests.failures.conftest import Up
+from tests.stack.running import wait_until
+
+
+def well_again(up: Up) -> bool:
+    return up.chat().status_code == 200
+
+
+def error_of(answer: httpx.Response) -> dict[str, str]:
+    error: dict[str, str] = answer.json()["error"]
+    return error
+
+
+def test_the_neuron_dies_during_a_stream(up: Up) -> None:
+    body = up.body(max_tokens=1900, stream=True)
+    with httpx.stream("POST", f"{up.url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        up.child("runworker").kill()
+        died_s = time.monotonic()
+        rest = [line for line in lines if line]
+    assert time.monotonic() - died_s < 10
+    assert rest[-1] == "data: [DONE]"
+    errors = [line for line in rest if "error" in json.loads(line.removeprefix("data: "))] if rest[-1] != "data: [DONE]" else [
+        line for line in rest[:-1] if "error" in json.loads(line.removeprefix("data: "))
+    ]  # fmt: skip
+    assert len(errors) == 1
+    assert json.loads(errors[0].removeprefix("data: "))["error"]["code"] == "service_unavailable"
+    wait_until(lambda: well_again(up), what="the neuron to be back")
+
+
+def test_redis_dies(up: Up) -> None:
+    up.child("valkey").kill()
+    refused = refusal_within(up, 3)
+    if refused is not None:
+        assert error_of(refused)["code"] == "service_unavailable"
+        assert "Redis" in error_of(refused)["message"]
+    wait_until(lambda: well_again(up), what="Redis to be back")
+
+
+def test_a_stream_outlives_redis_or_ends_well_formed(up: Up) -> None:
+    body = up.body(max_tokens=1500, stream=True)
+    with httpx.stream("POST", f"{up.url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        up.child("valkey").kill()
+        died_s = time.monotonic()
+        rest = [json.loads(line.removeprefix("data: ")) for line in lines if line and line != "data: [DONE]"]
+    if "error" in rest[-1]:
+        assert time.monotonic() - died_s < 10
+    else:
+        assert rest[-1]["usage"]["completion_tokens"] == 1500
+    wait_until(lambda: well_again(up), what="Redis to be back")
+
+
+def test_postgresql_dies(up: Up) -> None:
+    up.child("postgres").kill()
+    refused = refusal_within(up, 3)
+    if refused is not None:
+        assert error_of(refused)["code"] == "service_unavailable"
+        assert "PostgreSQL" in error_of(refused)["message"]
+    wait_until(lambda: well_again(up), what="PostgreSQL to be back")
+
+
+def refusal_within(up: Up, limit_s: float) -> httpx.Response | None:
+    """The first 503, every answer before it being 200 and quick; None if the server was back before one was seen."""
+    until_s = time.monotonic() + limit_s
+    while time.monotonic() < until_s:
+        began_s = time.monotonic()
+        answer = up.chat()
+        assert answer.status_code in (200, 503), answer.text
+        assert time.monotonic() - began_s < 3
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) <= 5
+            return answer
+    return None
+
+
+def test_a_gateway_that_is_asked_to_stop_finishes_what_runs(up: Up) -> None:
+    gateway = json.loads(up.manage("fleet", "status", "--json"))["gateways"][0]
+    url, pid = gateway["url"], gateway["pid"]
+    import psutil
+
+    process = psutil.Process(pid)
+    body = up.body(max_tokens=600, stream=True)
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        refused = wait_until(lambda: (new := httpx.post(f"{url}/v1/chat/completions", json=up.body(), headers=up.headers)).status_code == 503 and new, what="a refusal")  # fmt: skip
+        assert error_of(refused)["code"] == "service_unavailable"
+        assert refused.headers["retry-after"] == "5"
+        rest = [line for line in lines if line]
+    assert rest[-1] == "data: [DONE]"
+    assert json.loads(rest[-2].removeprefix("data: "))["usage"]["completion_tokens"] == 600
+    process.wait(15)
+    wait_until(lambda: len(json.loads(up.manage("fleet", "status", "--json"))["gateways"]) == 2, what="a new gateway")
+    assert well_again(up)

@@ -1,0 +1,111 @@
+"""A gateway's view of an attempt: events in order, nothing twice, nothing missing, one end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fleet.reports import NeuronReport
+from inference.events import Finished, Started, Text
+from inference.gateway.attempts import Attempt, AttemptLost, Attempts
+from inference.refusals import Refusal
+
+
+def report(name: str = "n", *, boot: str = "b", running: tuple[str, ...] = ()) -> NeuronReport:
+    return NeuronReport(
+        name=name, boot_id=boot, hostname="h", os="o", started_at=0, at=0, harnesses=[], build={}, devices=[],
+        models=[], running=list(running),
+    )  # fmt: skip
+
+
+def an_attempt(attempts: Attempts | None = None, *, key_pk: int | None = None) -> Attempt:
+    attempt = Attempt("a", model="m", neuron=report(), key_pk=key_pk)
+    if attempts is not None:
+        attempts.open(attempt)
+    return attempt
+
+
+async def test_events_come_in_order_and_together() -> None:
+    attempt = an_attempt()
+    attempt.push(0, Started(3))
+    attempt.push(1, Text("a", 1))
+    assert await attempt.events() == [Started(3), Text("a", 1)]
+    attempt.push(2, Finished("stop", 3, 2))
+    assert await attempt.events() == [Finished("stop", 3, 2)]
+
+
+async def test_an_event_sent_twice_is_taken_once() -> None:
+    attempt = an_attempt()
+    for _ in range(2):
+        attempt.push(0, Started(3))
+    attempt.push(1, Text("a", 1))
+    assert await attempt.events() == [Started(3), Text("a", 1)]
+
+
+async def test_a_gap_ends_the_attempt_and_nothing_is_dropped_silently() -> None:
+    attempt = an_attempt()
+    attempt.push(0, Started(3))
+    attempt.push(2, Text("b", 2))
+    assert await attempt.events() == [Started(3)]
+    with pytest.raises(AttemptLost):
+        await attempt.events()
+
+
+async def test_nothing_comes_after_the_final_event() -> None:
+    attempt = an_attempt()
+    attempt.push(0, Finished("stop", 3, 2))
+    attempt.push(1, Text("late", 3))
+    attempt.fail(Refusal("late"))
+    assert await attempt.events() == [Finished("stop", 3, 2)]
+
+
+async def test_waiting_is_woken_by_an_event_and_bounded_in_time() -> None:
+    attempt = an_attempt()
+    waiting = asyncio.create_task(attempt.events())
+    await asyncio.sleep(0)
+    attempt.push(0, Started(1))
+    assert await waiting == [Started(1)]
+    with pytest.raises(TimeoutError):
+        await attempt.events(timeout_s=0.01)
+
+
+async def test_another_boot_of_the_neuron_loses_the_attempt() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts)
+    attempts.check(report(boot="b"))
+    assert not attempt.ended
+    attempts.check(report(boot="c"))
+    with pytest.raises(AttemptLost):
+        await attempt.events()
+
+
+async def test_absence_from_two_reports_loses_a_started_attempt() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts)
+    attempt.push(0, Started(1))
+    attempts.check(report())
+    attempts.check(report(running=("a",)))
+    attempts.check(report())
+    assert not attempt.ended
+    attempts.check(report())
+    assert attempt.ended
+
+
+async def test_silent_neurons_lose_their_attempts() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts)
+    attempts.lose_neurons(["other"])
+    assert not attempt.ended
+    attempts.lose_neurons(["n"])
+    assert attempt.ended
+
+
+async def test_only_the_attempts_of_these_keys_are_ended() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts, key_pk=5)
+    assert attempts.fail_where([4], Refusal("no")) == []
+    assert attempts.fail_where([5], Refusal("no")) == [attempt]
+    assert attempts.fail_where([5], Refusal("no")) == []
+    attempts.close(attempt)
+    assert len(attempts) == 0

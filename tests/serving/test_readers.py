@@ -1,0 +1,57 @@
+"""Clients that leave, and clients that do not read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.serving.running import Connection, Server
+
+Serve = Callable[..., Server]
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("path", ["/hold", "/stream/1000/100/20"])
+def test_the_application_learns_at_once_that_its_client_left(serve: Serve, path: str) -> None:
+    server = serve()
+    connection = Connection(server)
+    connection.ask(path).answer()
+    server.wait_for("holding" if path == "/hold" else "streaming")
+    connection.close()
+    left = time.monotonic()
+    server.wait_for(f"disconnected {path}")
+    assert time.monotonic() - left < 1
+
+
+def test_a_reader_that_does_not_read_costs_bounded_memory_and_is_cut_off(serve: Serve) -> None:
+    server = serve(unsent_bytes=4 * MIB, unsent_timeout_s=2)
+    before = server.rss_bytes
+    connections = [Connection(server) for _ in range(3)]
+    for connection in connections:
+        connection.ask("/stream/2000/100000")  # 200 MB each
+    for _ in connections:
+        server.wait_for("disconnected /stream")
+    grown = server.rss_bytes - before
+    print(f"three readers that do not read 600 MB: {grown / MIB:.0f} MiB more")
+    assert grown < 3 * 4 * 4 * MIB  # Twisted joins and copies what it holds
+    for connection in connections:
+        connection.close()
+
+
+def test_a_slow_reader_gets_all_of_it(serve: Serve) -> None:
+    server = serve(unsent_bytes=1 * MIB, unsent_timeout_s=2)
+    with Connection(server, receive_buffer_bytes=65536) as connection:
+        answer = connection.ask("/stream/200/100000").answer()
+        received = 0
+        while piece := answer.read(1 * MIB):
+            received += len(piece)
+            time.sleep(0.2)  # slower than the application, far slower than the timeout in all
+        assert received == 20_000_000
+    server.wait_for("finished")
+
+
+def test_a_large_answer_in_one_message_is_not_cut(serve: Serve) -> None:
+    with Connection(serve(unsent_bytes=1 * MIB), receive_buffer_bytes=65536) as connection:
+        assert len(connection.ask("/whole/20000000").answer().read()) == 20_000_000
