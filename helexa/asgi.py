@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helexa.settings")
 
 from django.core.asgi import get_asgi_application
 
-django_application = get_asgi_application()
+django_application: Any = get_asgi_application()  # its types are narrower than what ASGI servers hand it
 
 from django.conf import settings  # noqa: E402
 
@@ -52,6 +52,8 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                assert settings.DATABASE_URL is not None, "set DATABASE_URL, or start helexa with `make up`"
+                assert settings.REDIS_URL is not None, "set REDIS_URL, or start helexa with `make up`"
                 self._gateway = gateway = Gateway(
                     database_url=settings.DATABASE_URL,
                     redis_url=settings.REDIS_URL,

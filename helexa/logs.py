@@ -51,7 +51,7 @@ def configure_logging(level: str, *, pretty: bool) -> None:
     root.setLevel(max(_LEVELS.get(level, logging.INFO), logging.INFO))  # other people's debug lines stay out
     for name in ("helexa", "accounts", "fleet", "inference"):
         logging.getLogger(name).setLevel(_LEVELS.get(level, logging.INFO))
-    for noisy in ("httpx", "urllib3", "django.request", "daphne", "uvicorn.access"):
+    for noisy in ("axes", "httpx", "urllib3", "django.request", "daphne", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

@@ -94,6 +94,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "helexa.csp.ContentSecurityPolicy",
@@ -104,6 +105,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "helexa.urls"
@@ -140,6 +142,7 @@ AXES_CLIENT_IP_CALLABLE = "helexa.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "helexa.lockout.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False  # no start-up line on every command
+AXES_SENSITIVE_PARAMETERS = ["username"]  # people type passwords there; the address may be logged
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

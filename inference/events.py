@@ -36,7 +36,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """The end of a request that was refused or broke. `code` is one of MISSION G12's, or None for an unclassified fault.
+    """The end of a request that was refused or broke. `code` is one of MISSION G12's, or None where none fits.
 
     `diagnostics` ride inside the client's error object. What had been generated until then is counted.
     """

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('model_id', models.CharField(help_text='The name that clients send.', max_length=200, unique=True, validators=[django.core.validators.RegexValidator('\\A[\\w.:@+-]+(/[\\w.:@+-]+)*\\Z', 'Use letters, digits and . : @ + - _ with single slashes between.')], verbose_name='model id')),
                 ('source', models.CharField(help_text="Where the weights are: a hub id, a folder, or a .gguf file on the neuron's host.", max_length=500)),
                 ('harness', models.CharField(choices=[('torch', 'torch engine'), ('echo', 'echo (load tests only)')], default='torch', max_length=10)),
-                ('pinned_on', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), blank=True, default=list, help_text='Names of the neurons that always hold it, separated by commas; it is loaded there whenever it is missing.', size=None)),
+                ('pinned_on', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), blank=True, default=list, help_text='Names of the neurons that always hold it, with commas between; loaded there whenever it is missing.', size=None)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import psycopg
 import redis
@@ -35,7 +35,7 @@ def scratch_database(url: str) -> Iterator[str]:
     except psycopg.OperationalError as error:
         raise StartError(f"PostgreSQL cannot be used ({str(error).strip()}): check DATABASE_URL.") from error
     try:
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        yield joined(urlsplit(url)._replace(path=f"/{name}"))
     finally:
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -79,8 +79,13 @@ def with_number(url: str, number: int) -> str:
     parts = urlsplit(url)
     query = [(name, value) for name, value in parse_qsl(parts.query) if name != "db"]
     if parts.scheme == "unix":
-        return parts._replace(query=urlencode([*query, ("db", number)])).geturl()
-    return parts._replace(path=f"/{number}", query=urlencode(query)).geturl()
+        return joined(parts._replace(query=urlencode([*query, ("db", number)])))
+    return joined(parts._replace(path=f"/{number}", query=urlencode(query)))
+
+
+def joined(parts: SplitResult) -> str:
+    """The URL of its parts; `geturl` would drop the slashes of one without a host, say a socket's."""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 
 def answers(database_url: str, redis_url: str) -> bool:

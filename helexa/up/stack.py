@@ -55,7 +55,7 @@ class Stack:
             await self._end
         finally:
             starting.cancel()
-            await asyncio.wait({starting})
+            await asyncio.gather(starting, return_exceptions=True)
             await self._stop()
 
     def _on_signal(self) -> None:
@@ -234,22 +234,25 @@ class Stack:
         return child
 
     def _on_child_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not self._end.done():
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._end.done():
             self._end.set_exception(error)
 
     # -- ending ----------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         """Those who need others end before them."""
-        self._terminal.progress("stopping")
+        if self._tasks:
+            self._terminal.progress("stopping")
         if self._socket is not None:
             self._socket.close()
-        for children, patience_s in (
-            (self._gateways, DRAIN_S),
-            (self._neurons, NEURON_PATIENCE_S),
-            (self._servers, SERVER_PATIENCE_S),
+        calm = asyncio.Event()  # nobody hurries the servers: they write down what they hold
+        for children, patience_s, hurry in (
+            (self._gateways, DRAIN_S, self._hurry),
+            (self._neurons, NEURON_PATIENCE_S, self._hurry),
+            (self._servers, SERVER_PATIENCE_S, calm),
         ):
-            await asyncio.gather(*(child.stop(patience_s, self._hurry) for child in children))
+            await asyncio.gather(*(child.stop(patience_s, hurry) for child in children))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._metrics is not None:
             self._metrics.close()

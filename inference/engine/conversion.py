@@ -1,6 +1,6 @@
 """GGUF files, unpacked once into safetensors that load in seconds.
 
-The work runs in a process of its own: it takes about a minute and three gigabytes for a small model, and while
+The work runs in a process of its own, `converter`: it takes a minute and three gigabytes for a small model, and while
 transformers builds a model it changes the process-wide default dtype, under the feet of whatever computes meanwhile.
 """
 
@@ -12,9 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 from inference.engine.loading import LoadError, Progress, is_disk_full
 
@@ -56,9 +54,9 @@ def _convert_atomically(file: Path, folder: Path) -> None:
 
 
 def _run_converter(file: Path, folder: Path) -> None:
-    """Wait for the process below. It dies with us: the end of its standard input tells it that we are gone."""
+    """Wait for the other process. It dies with us: the end of its standard input tells it that we are gone."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGES), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "inference.engine.conversion", str(file.resolve()), str(folder.resolve())]
+    command = [sys.executable, "-m", "inference.engine.converter", str(file.resolve()), str(folder.resolve())]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
     ) as converter:
@@ -76,52 +74,3 @@ def _unwritable(cache: Path, fault: OSError) -> LoadError:
     if is_disk_full(fault):
         return LoadError(f"There is not enough disk in {cache} for the converted weights: make room there.")
     return LoadError(f"Converted weights cannot be kept in {cache} ({fault.strerror}): make it writable.")
-
-
-def _convert(file: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    loader: Any = AutoModelForCausalLM
-    network, report = loader.from_pretrained(
-        file.parent,
-        gguf_file=file.name,
-        dtype=torch.bfloat16,
-        quantization_config=GgufConfig(dequantize=True),
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    if report["missing_keys"]:  # transformers has filled them with random numbers
-        raise ValueError(f"it lacks {len(report['missing_keys'])} of the weights")
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _reason(file: Path, folder: Path, fault: Exception) -> str:
-    if is_disk_full(fault):
-        return f"There is not enough disk in {folder.parent} for the converted weights: make room there."
-    said = str(fault).strip().split("\n")[0].rstrip(".")
-    return f"{file.name} cannot be converted ({said or type(fault).__name__}): give a safetensors folder instead."
-
-
-def _exit_with_the_parent() -> None:
-    def wait() -> None:
-        sys.stdin.buffer.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def main(file: Path, folder: Path) -> int:
-    _exit_with_the_parent()
-    try:
-        _convert(file, folder)
-    except Exception as fault:
-        print(_reason(file, folder, fault))
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

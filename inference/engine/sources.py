@@ -8,6 +8,7 @@ from pathlib import Path
 from inference.engine import conversion, hub
 from inference.engine.loading import LoadError, Progress
 
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -32,4 +33,7 @@ def _checked(folder: Path) -> Path:
         raise LoadError(f"{folder} holds no config.json: give the folder that a model was saved to.")
     if not any(folder.glob("*.safetensors")):
         raise LoadError(f"{folder} holds no .safetensors weights: save the model in that format first.")
+    # transformers makes an empty tokenizer where there is none.
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise LoadError(f"{folder} holds no tokenizer.json: save the model's tokenizer there too.")
     return folder

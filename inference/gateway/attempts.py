@@ -9,6 +9,9 @@ from fleet.reports import NeuronReport
 from inference.events import FINAL, Event, Started
 from inference.refusals import Refusal
 
+#: Events a client may leave unread before its attempt is ended: more than any model's longest answer has steps.
+MOST_UNREAD_EVENTS = 50_000
+
 
 class AttemptLost(Refusal):
     """The neuron is gone or lost track: there will be no final event. Another neuron may be asked if no token left."""
@@ -68,6 +71,10 @@ class Attempt:
             self.ended = True
             self._fault = fault
             self._wake.set()
+
+    @property
+    def unread(self) -> int:
+        return len(self._pending)
 
     async def events(self, timeout_s: float | None = None) -> list[Event]:
         """All events at hand, at least one, after waiting for it.

@@ -30,8 +30,8 @@ async def complete_chat(gateway: Gateway, exchange: Exchange, principal: Princip
     """POST /v1/chat/completions. Raises Refusal for everything known before the first byte."""
     exchange.require_json()
     request = openai_chat.parse(exchange.body)
-    exchange.facts.update(dialect="openai-chat", model=request.model, stream=request.stream)
     require_model(gateway, principal, request.model)
+    exchange.facts.update(dialect="openai-chat", model=request.model, stream=request.stream)
     meter = Meter(request.model)
     try:
         await _complete(gateway, exchange, principal, request, meter)

@@ -16,7 +16,7 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
 from accounts.principals import Principal
-from inference.gateway import models_list
+from inference.gateway import metrics, models_list
 from inference.gateway.chat import complete_chat
 from inference.gateway.exchange import Exchange
 from inference.gateway.principals import no_key, presented_secret
@@ -83,6 +83,9 @@ class V1Consumer(AsyncConsumer):
                 return
             await self._run_endpoint(exchange, too_large=too_large)
         except Refusal as refusal:
+            if "model" not in exchange.facts:  # refused before anything was known that a meter could count by
+                metrics.requests.labels("", "").inc()
+                metrics.request_errors.labels("", "", refusal.code or str(refusal.status)).inc()
             await exchange.refuse(refusal)
         except asyncio.CancelledError:
             exchange.status = exchange.status or 499

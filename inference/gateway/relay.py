@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 
 from fleet.reports import REPORTS_STREAM, control_stream, decode_report, gateway_presence
 from inference import wire
-from inference.gateway.attempts import Attempt, AttemptLost, Attempts
+from inference.gateway.attempts import MOST_UNREAD_EVENTS, Attempt, AttemptLost, Attempts
 from inference.gateway.fleet_view import FleetView
+from inference.refusals import Refusal
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +106,9 @@ class Relay:
                 attempt = self._attempts.get(attempt_id)
                 if attempt is not None:
                     attempt.push(seq, event)
+                    if attempt.unread > MOST_UNREAD_EVENTS and not attempt.ended:
+                        attempt.fail(Refusal("The client has not read for too long."))
+                        self.cancel(attempt)
         for message_id, fields in entries.get(REPORTS_STREAM, []):
             self._position[REPORTS_STREAM] = message_id
             report = decode_report(fields[b"r"])

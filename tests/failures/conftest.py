@@ -20,7 +20,9 @@ from helexa.home import REPOSITORY
 from tests.models import tiny_model
 from tests.stack.running import PATIENCE_S, free_port, wait_until
 
-READY = re.compile(r"^helexa ready: (?P<url>\S+)  key=(?P<key>\S+)  admin=(?P<admin>\S+) (?P<user>\S+) (?P<password>\S+)$", re.M)
+READY = re.compile(
+    r"^helexa ready: (?P<url>\S+)  key=(?P<key>\S+)  admin=(?P<admin>\S+) (?P<user>\S+) (?P<password>\S+)$", re.M
+)
 HERE = Path(__file__).parent
 
 
@@ -37,7 +39,9 @@ class Up:
     def __init__(self, folder: Path, model: Path, *options: str) -> None:
         self.folder = folder
         self.port = free_port()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("HELEXA_", "DATABASE_", "REDIS_"))}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HELEXA_", "DATABASE_", "REDIS_"))
+        }
         self.environment = clean | {
             "HELEXA_HOME": str(folder / "home"),
             "HELEXA_PORT": str(self.port),
@@ -75,7 +79,9 @@ class Up:
         return {"Authorization": f"Bearer {self.key}"}
 
     def chat(self, **fields: object) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/chat/completions", json=self.body(**fields), headers=self.headers, timeout=PATIENCE_S)
+        return httpx.post(
+            f"{self.url}/v1/chat/completions", json=self.body(**fields), headers=self.headers, timeout=PATIENCE_S
+        )
 
     def body(self, **fields: object) -> dict[str, object]:
         return {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, **fields}
@@ -87,7 +93,9 @@ class Up:
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
 
     def stop(self) -> None:
         """End it as Ctrl-C does and insist that nothing is left."""

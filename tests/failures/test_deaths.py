@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import time
+from typing import Any
 
 import httpx
+import psutil
 
 from tests.failures.conftest import Up
 from tests.stack.running import wait_until
@@ -30,12 +32,10 @@ def test_the_neuron_dies_during_a_stream(up: Up) -> None:
         died_s = time.monotonic()
         rest = [line for line in lines if line]
     assert time.monotonic() - died_s < 10
-    assert rest[-1] == "data: [DONE]"
-    errors = [line for line in rest if "error" in json.loads(line.removeprefix("data: "))] if rest[-1] != "data: [DONE]" else [
-        line for line in rest[:-1] if "error" in json.loads(line.removeprefix("data: "))
-    ]  # fmt: skip
-    assert len(errors) == 1
-    assert json.loads(errors[0].removeprefix("data: "))["error"]["code"] == "service_unavailable"
+    *events, done = rest
+    assert done == "data: [DONE]"
+    errors = [chunk["error"] for event in events if "error" in (chunk := json.loads(event.removeprefix("data: ")))]
+    assert [error["code"] for error in errors] == ["service_unavailable"]
     wait_until(lambda: well_again(up), what="the neuron to be back")
 
 
@@ -86,23 +86,30 @@ def refusal_within(up: Up, limit_s: float) -> httpx.Response | None:
     return None
 
 
-def test_a_gateway_that_is_asked_to_stop_finishes_what_runs(up: Up) -> None:
-    gateway = json.loads(up.manage("fleet", "status", "--json"))["gateways"][0]
-    url, pid = gateway["url"], gateway["pid"]
-    import psutil
+def gateways_of(up: Up) -> list[dict[str, Any]]:
+    gateways: list[dict[str, Any]] = json.loads(up.manage("fleet", "status", "--json"))["gateways"]
+    return gateways
 
-    process = psutil.Process(pid)
+
+def test_a_gateway_that_is_asked_to_stop_finishes_what_runs(up: Up) -> None:
+    url, process = gateways_of(up)[0]["url"], psutil.Process(gateways_of(up)[0]["pid"])
+
+    def refusal() -> httpx.Response | None:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=up.body(), headers=up.headers)
+        return answer if answer.status_code == 503 else None
+
     body = up.body(max_tokens=600, stream=True)
     with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
         lines = response.iter_lines()
         next(lines)
         process.send_signal(signal.SIGTERM)
-        refused = wait_until(lambda: (new := httpx.post(f"{url}/v1/chat/completions", json=up.body(), headers=up.headers)).status_code == 503 and new, what="a refusal")  # fmt: skip
-        assert error_of(refused)["code"] == "service_unavailable"
-        assert refused.headers["retry-after"] == "5"
+        refused = wait_until(refusal, what="a refusal")
         rest = [line for line in lines if line]
+    assert refused is not None
+    assert error_of(refused)["code"] == "service_unavailable"
+    assert refused.headers["retry-after"] == "5"
     assert rest[-1] == "data: [DONE]"
     assert json.loads(rest[-2].removeprefix("data: "))["usage"]["completion_tokens"] == 600
     process.wait(15)
-    wait_until(lambda: len(json.loads(up.manage("fleet", "status", "--json"))["gateways"]) == 2, what="a new gateway")
+    wait_until(lambda: len(gateways_of(up)) == 2, what="a new gateway")
     assert well_again(up)

@@ -1,4 +1,4 @@
-"""The server process of these tests: `python -m tests.serving.process '{"server": .., "limits": {..}, "fd": N|null}'`."""
+"""The server process of these tests; its one argument is JSON: `{"server": .., "limits": {..}, "fd": N or null}`."""
 
 from __future__ import annotations
 

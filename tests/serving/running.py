@@ -36,8 +36,12 @@ class Server:
         self._lines: queue.Queue[str] = queue.Queue()
         self._seen: list[str] = []
         self.log: list[str] = []
-        for stream, put in ((self._process.stdout, self._lines.put), (self._process.stderr, self.log.append)):
-            threading.Thread(target=_copy, args=(stream, put), daemon=True).start()
+        self._copiers = [
+            threading.Thread(target=_copy, args=copied, daemon=True)
+            for copied in ((self._process.stdout, self._lines.put), (self._process.stderr, self.log.append))
+        ]
+        for copier in self._copiers:
+            copier.start()
         self.port = int(self.wait_for("ready").split()[1])
 
     @property
@@ -69,22 +73,23 @@ class Server:
         self._process.send_signal(signal.SIGTERM)
 
     def exit_code(self, timeout_s: float = PATIENCE_S) -> int:
-        return self._process.wait(timeout_s)
+        """Wait for the end; `log` is whole from then on."""
+        code = self._process.wait(timeout_s)
+        for copier in self._copiers:
+            copier.join()
+        return code
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self.exit_code()
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
 
 
 def _copy(stream: Any, put: Any) -> None:
-    try:
-        for line in stream:
-            put(line.rstrip("\n"))
-    except ValueError:  # closed by kill()
-        pass
+    for line in stream:
+        put(line.rstrip("\n"))
 
 
 class Connection:

@@ -115,6 +115,8 @@ def test_a_failing_application_is_a_500_in_our_form(serve: Serve) -> None:
     for path in ("/fail", "/silent"):
         with Connection(server) as connection:
             assert_refused(connection.ask(path).answer(), 500, path)
+    server.terminate()
+    server.exit_code()
     assert any("a failure on purpose" in line for line in server.log)
 
 
@@ -132,4 +134,6 @@ def test_a_port_scan_leaves_no_trace_in_the_log(serve: Serve) -> None:
             connection.send(request)
             connection.socket.shutdown(socket.SHUT_WR)
             connection.rest()
+    server.terminate()
+    assert server.exit_code() == 0
     assert server.log == []

@@ -73,7 +73,7 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Run a command beside the stack and return its stdout."""
-        command = [sys.executable, "/tmp/w/ik.py" if arguments[0]=="issue_key" else "manage.py", *arguments]
+        command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
             command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -93,12 +93,14 @@ class Stack:
         self.processes[name] = process
         return process
 
-    def start_gateway(self, server: str, **environment: str) -> str:
+    def start_gateway(self, server: str, *, name: str | None = None, **environment: str) -> str:
+        """Start a gateway, known by its server unless it gets a name of its own, and return its URL."""
+        name = name or server
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         metrics = {"HELEXA_METRICS_LISTEN": f"127.0.0.1:{free_port()}"}
-        self.start(server, "serve", "--port", str(port), "--server", server, **metrics, **environment)
-        self.gateways[server] = url
+        self.start(name, "serve", "--port", str(port), "--server", server, **metrics, **environment)
+        self.gateways[name] = url
         return url
 
     def start_neuron(self) -> None:
@@ -120,12 +122,12 @@ class Stack:
 
     # -- what tests ask ------------------------------------------------------------------------
 
-    def wait_ready(self, server: str) -> None:
+    def wait_ready(self, name: str) -> None:
         def answers() -> bool:
-            assert self.processes[server].poll() is None, self.log(server).read_text()
-            return httpx.get(f"{self.gateways[server]}/health").status_code == 200
+            assert self.processes[name].poll() is None, self.log(name).read_text()
+            return httpx.get(f"{self.gateways[name]}/health").status_code == 200
 
-        wait_until(answers, what=f"{server} to be ready")
+        wait_until(answers, what=f"{name} to be ready")
 
     def issue_key(self, account: str = "team", *options: str) -> Key:
         issued = json.loads(self.manage("issue_key", "--account", account, *options, "--json"))

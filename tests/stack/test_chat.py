@@ -43,11 +43,12 @@ async def test_the_async_sdk_gets_usage_in_a_chunk_of_its_own(url: str, key: Key
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
-def test_the_stream_helper_of_the_sdk_is_content(client: OpenAI, stack: Stack) -> None:
-    with client.chat.completions.stream(model=stack.model, messages=HELLO, max_tokens=12) as stream:
-        stream.until_done()
-        final = stream.get_final_completion()
-    assert final.choices[0].message.content
+def test_the_stream_helper_of_the_sdk_is_content(client: OpenAI, stack: Stack, server: str, key: Key) -> None:
+    whole = stack.chat(server, key, temperature=0, max_tokens=40).json()["choices"][0]["message"]["content"]
+    asked = {"model": stack.model, "messages": HELLO, "temperature": 0, "stop": whole[10:13]}
+    with client.chat.completions.stream(**asked) as stream:  # type: ignore[arg-type]
+        final = stream.until_done().get_final_completion()
+    assert final.choices[0].message.content == whole[: whole.index(whole[10:13])]
     assert final.choices[0].message.role == "assistant"
 
 

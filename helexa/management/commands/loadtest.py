@@ -122,7 +122,7 @@ class Command(BaseCommand):
             )
         console = Console()
         console.print(table)
-        console.print(f"{errors or 'no'} wrong answers")
+        console.print(f"{errors or 'no'} wrong answer{'' if errors == 1 else 's'}")
 
 
 @contextmanager

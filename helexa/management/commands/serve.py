@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import sys
@@ -45,7 +46,7 @@ class Command(BaseCommand):
             "--server", choices=["daphne", "uvicorn"], default="daphne", help="uvicorn needs the extra `fast`"
         )
         # The socket that `up` listens on for all its gateways.
-        parser.add_argument("--fd", type=int, help="==SUPPRESS==")
+        parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
 
     def handle(self, **options: Any) -> None:
         host, port, fd = options["host"], options["port"], options["fd"]

@@ -1,0 +1,123 @@
+"""`manage.py issue_key`, as a process beside the database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from accounts.keys import find_key, parse_peppers
+from accounts.models import Account, ApiKey
+from helexa.home import REPOSITORY
+
+
+def run(*options: str) -> str:
+    out = StringIO()
+    call_command("issue_key", *options, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+class TestIssueKey:
+    def test_it_works(self) -> None:
+        printed = json.loads(run("--account", "chemistry", "--json"))
+        key = find_key(printed["key"], parse_peppers(settings.HELEXA_KEY_PEPPER))
+        assert key is not None
+        assert printed == {
+            "key": printed["key"],
+            "key_id": key.key_id,
+            "account": "chemistry",
+            "label": "",
+            "scope": "inference",
+            "models": [],
+            "expires": None,
+        }
+
+    def test_it_takes_every_option(self) -> None:
+        options = [
+            "--label",
+            "nightly",
+            "--models",
+            "a, b",
+            "--expires",
+            "2100-01-31T10:00+02:00",
+            "--scope",
+            "operator",
+        ]
+        printed = json.loads(run("--account", "chemistry", *options, "--json"))
+        assert printed["label"] == "nightly"
+        assert printed["models"] == ["a", "b"]
+        assert printed["expires"] == "2100-01-31T08:00:00+00:00"
+        assert printed["scope"] == "operator"
+
+    def test_it_uses_the_account_that_is_there(self) -> None:
+        run("--account", "chemistry")
+        run("--account", "chemistry")
+        assert Account.objects.count() == 1
+        assert ApiKey.objects.count() == 2
+
+    def test_people_see_the_secret_on_a_line_of_its_own(self) -> None:
+        lines = run("--account", "chemistry", "--label", "[bold]nightly", "--expires", "2100-01-31").splitlines()
+        assert [line for line in lines if line.startswith("sk-helexa-")]
+        assert any("[bold]nightly" in line for line in lines)
+        assert any("2100-01-31 00:00 UTC" in line for line in lines)
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (["--account", " "], "--account: An account needs a name."),
+            (["--label", "x" * 10_000], "--label: The label has 10000 characters; at most 100 fit."),
+            (["--label", "a\x1bb"], "--label: Use one line of text without control characters."),
+            (["--scope", "root"], "--scope: 'root' is not a scope; choose inference, account or operator."),
+            (["--expires", "soon"], "--expires: 'soon' is no ISO date; write it as 2027-01-31T18:00."),
+            (["--expires", "0001-01-01T00:00+14:00"], "--expires: '0001-01-01T00:00+14:00' is no ISO date"),
+            (["--expires", "2020-01-01"], "--expires: This expiry has passed"),
+            (["--models", ","], "--models: name at least one model"),
+        ],
+    )
+    def test_it_rejects_bad_input_naming_the_option_and_leaves_nothing(self, options: list[str], sentence: str) -> None:
+        with pytest.raises(CommandError) as refused:
+            run("--account", "chemistry", *options)
+        assert str(refused.value).startswith(sentence)
+        assert not Account.objects.exists()
+
+
+def process(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with nothing of helexa's in its environment but what is given."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("HELEXA_", "DATABASE", "REDIS"))}
+    return subprocess.run(
+        [sys.executable, "manage.py", "issue_key", *options],
+        cwd=REPOSITORY,
+        env={**bare, "HELEXA_HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_needs_nothing_and_shows_an_example(tmp_path: Path) -> None:
+    helped = process(tmp_path, "--help")
+    assert helped.returncode == 0
+    assert "python manage.py issue_key --account" in helped.stdout
+
+
+def test_without_a_database_it_says_how_to_get_one(tmp_path: Path) -> None:
+    refused = process(tmp_path, "--account", "chemistry", "--json", HELEXA_KEY_PEPPER="pepper")
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert "start `make up`, or set DATABASE_URL" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "HELEXA_KEY_PEPPER": "pepper"}
+    refused = process(tmp_path, "--account", "chemistry", **nowhere)
+    assert refused.returncode == 1
+    assert refused.stderr == "CommandError: The database does not answer: start `make up`, or correct DATABASE_URL.\n"

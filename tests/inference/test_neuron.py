@@ -1,0 +1,97 @@
+"""A neuron takes the orders meant for it, begins none that is cancelled already, and says how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from fleet.live import live_neurons
+from inference import wire
+from inference.events import Failed, Finished, Started
+from inference.requests import GenerationRequest
+from inference.worker.neuron import Neuron
+from tests.stack.running import wait_until
+
+
+@pytest.fixture
+def neuron(redis_url: str, tmp_path: Path) -> Iterator[Neuron]:
+    neuron = Neuron(redis_url, name="n", devices=["cpu"], harnesses=["echo"], model_cache=tmp_path)
+    neuron.start()
+    neuron.models.load("m", source="echo", harness="echo")
+    wait_until(lambda: neuron.models.harness_of("m") is not None, what="the load")
+    yield neuron
+    neuron.stop()
+
+
+def order(
+    neuron: Neuron, attempt: str, *, boot_id: str | None = None, model: str = "m", max_tokens: int = 3
+) -> wire.Order:
+    request = GenerationRequest(
+        id=attempt, model=model, messages=[{"role": "user", "content": "a b"}], max_tokens=max_tokens
+    )
+    return wire.Order("g", boot_id or neuron.boot_id, request)
+
+
+def published(redis_url: str) -> list[wire.Published]:
+    with redis.Redis.from_url(redis_url) as client:
+        entries = client.xrange(wire.gateway_stream("g"))
+    return [event for _, fields in entries for event in wire.decode_published(fields[wire.EVENTS_FIELD])]
+
+
+def finals(redis_url: str) -> list[tuple[str, object]]:
+    return [(attempt, event) for attempt, _, event in published(redis_url) if isinstance(event, Finished | Failed)]
+
+
+def test_an_order_runs_from_its_start_to_one_final_event(neuron: Neuron, redis_url: str) -> None:
+    neuron.take(order(neuron, "x"))
+    wait_until(lambda: finals(redis_url), what="the end")
+    events = published(redis_url)
+    assert events[0] == ("x", 0, Started(2))
+    assert events[-1] == ("x", len(events) - 1, Finished("stop", 2, 3))
+
+
+def test_an_order_for_another_boot_is_dropped(neuron: Neuron, redis_url: str) -> None:
+    neuron.take(order(neuron, "x", boot_id="earlier"))
+    neuron.take(order(neuron, "y"))
+    wait_until(lambda: finals(redis_url), what="the second to end")
+    assert {attempt for attempt, _, _ in published(redis_url)} == {"y"}
+
+
+def test_a_cancel_that_outruns_its_order_is_remembered(neuron: Neuron, redis_url: str) -> None:
+    neuron.cancel("x")
+    neuron.take(order(neuron, "x"))
+    neuron.take(order(neuron, "y"))
+    wait_until(lambda: finals(redis_url), what="the second to end")
+    assert {attempt for attempt, _, _ in published(redis_url)} == {"y"}
+
+
+def test_a_cancel_ends_what_runs_with_its_counts(neuron: Neuron, redis_url: str) -> None:
+    neuron.take(order(neuron, "x", max_tokens=10**9))
+    wait_until(lambda: published(redis_url), what="the start")
+    neuron.cancel("x")
+    wait_until(lambda: finals(redis_url), what="the end")
+    [(_, final)] = finals(redis_url)
+    assert isinstance(final, Finished)
+    assert final.reason == "cancelled"
+
+
+def test_a_model_that_is_not_here_is_refused(neuron: Neuron, redis_url: str) -> None:
+    neuron.take(order(neuron, "x", model="other"))
+    wait_until(lambda: finals(redis_url), what="the refusal")
+    [(_, final)] = finals(redis_url)
+    assert isinstance(final, Failed)
+    assert final.code == "service_unavailable"
+
+
+def test_reports_tell_what_it_holds_and_the_last_one_says_goodbye(neuron: Neuron, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        wait_until(lambda: any(one.report.models for one in live_neurons(client)), what="a report")
+        [one] = live_neurons(client)
+        assert one.healthy
+        assert [(model.id, model.status) for model in one.report.models] == [("m", "loaded")]
+        neuron.stop()
+        [gone] = live_neurons(client)
+        assert not gone.healthy
