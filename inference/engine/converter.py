@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from inference.engine.loading import is_disk_full
+from inference.engine.loading import first_sentence, is_disk_full
 
 
 def _convert(file: Path, folder: Path) -> None:
@@ -37,8 +37,7 @@ def _convert(file: Path, folder: Path) -> None:
 def _reason(file: Path, folder: Path, fault: Exception) -> str:
     if is_disk_full(fault):
         return f"There is not enough disk in {folder.parent} for the converted weights: make room there."
-    said = str(fault).strip().split("\n")[0].rstrip(".")
-    return f"{file.name} cannot be converted ({said or type(fault).__name__}): give a safetensors folder instead."
+    return f"{file.name} cannot be converted ({first_sentence(fault)}): give a safetensors folder instead."
 
 
 def _exit_with_the_parent() -> None:

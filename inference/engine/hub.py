@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from inference.engine.loading import LoadError, Progress, is_disk_full
+from inference.engine.loading import LoadError, Progress, first_sentence, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ def download(repository: str, *, progress: Progress) -> Path:
         if is_disk_full(fault):
             raise _no_room(repository, missing_bytes) from fault
         raise LoadError(
-            f"Downloading {repository} from {constants.ENDPOINT} broke off; load it again to go on where it stopped."
+            f"Downloading {repository} from {constants.ENDPOINT} broke off ({first_sentence(fault)}): "
+            "load it again to go on where it stopped."
         ) from fault
 
 
@@ -82,11 +83,11 @@ def _no_room(repository: str, needed_bytes: int) -> LoadError:
     )
 
 
-def _bar(progress: Progress, total_bytes: int) -> type[tqdm[Any]]:
+def _bar(progress: Progress, total_bytes: int) -> type[tqdm]:
     """A progress bar class that shows our sentence. The hub's client makes one for bytes received, one for written."""
     furthest = 0
 
-    class Bar(tqdm[Any]):
+    class Bar(tqdm):
         def display(self, *_args: Any, **_kwargs: Any) -> bool:
             nonlocal furthest
             if self.unit == "B" and _mb(int(self.n)) > furthest:

@@ -20,3 +20,9 @@ class LoadError(Exception):
 def is_disk_full(fault: BaseException) -> bool:
     """Whether a write failed for want of room, also where a library hides the errno in its text."""
     return (isinstance(fault, OSError) and fault.errno == errno.ENOSPC) or "No space left" in str(fault)
+
+
+def first_sentence(fault: BaseException) -> str:
+    """What a library said, short enough for an error of one sentence."""
+    said = str(fault).strip().split("\n")[0].split(". ")[0].rstrip(".")
+    return said or type(fault).__name__

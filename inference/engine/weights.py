@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from inference.engine.loading import LoadError
+from inference.engine.loading import LoadError, first_sentence
 
 #: On two CPU threads the demo model (Gemma 3 270M) decodes 19 tokens/s in bfloat16 and 10 in float32.
 DTYPE = torch.bfloat16
@@ -53,9 +53,3 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise LoadError(f"{folder} holds no tokenizer.json: save its tokenizer in that format first.")
     return tokenizer
-
-
-def first_sentence(fault: Exception) -> str:
-    """What a library said, short enough for an error of one sentence."""
-    said = str(fault).strip().split("\n")[0].split(". ")[0].rstrip(".")
-    return said or type(fault).__name__

@@ -106,7 +106,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 def watch(page: Page) -> list[str]:
-    """What the page complains of from now on. Statuses of documents and of /health are what tests look at themselves."""
+    """What the page complains of from now on. Tests look at documents and /health themselves."""
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
