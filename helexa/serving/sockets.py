@@ -15,19 +15,19 @@ class ListenError(Exception):
 
 def bound_socket(host: str, port: int) -> socket.socket:
     """A socket that holds its address; it takes connections only when a server starts to listen on it."""
+    if not 0 <= port <= 65535:
+        raise ListenError(f"{port} is not a port: give a number from 1 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise ListenError(f"{host} is not an address: give an IP address or a name of this machine.") from error
-    except OverflowError as error:
-        raise ListenError(f"{port} is not a port: give a number from 1 to 65535.") from error
     opened = socket.socket(family, kind, protocol)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         opened.close()
         raise ListenError(_why_not(error, host, port)) from error
     return opened

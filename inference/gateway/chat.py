@@ -121,7 +121,7 @@ async def _first_events(attempt: Attempt) -> list[Event]:
         return await attempt.events(timeout_s=START_LIMIT_S)
     except TimeoutError as fault:
         message = f"The request waited {START_LIMIT_S} s for its turn; too much is going on."
-        raise Refusal(message, code="service_unavailable", retry_after_s=10) from fault
+        raise Refusal(message, code="rate_limit_exceeded", status=503, retry_after_s=10) from fault
 
 
 async def _relay(exchange: Exchange, request: ChatRequest, attempt: Attempt, events: list[Event], meter: Meter) -> None:

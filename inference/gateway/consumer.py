@@ -7,6 +7,7 @@ notices a client that leaves while it streams, under Daphne and uvicorn alike; A
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -24,6 +25,11 @@ from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal, unavailable
 
 log = structlog.get_logger(__name__)
+trace = logging.getLogger(__name__)
+
+#: The level at which bodies are shown, and how much of one (MISSION G17). Its name is given by helexa.logs.
+TRACE = 5
+MOST_BODY_SHOWN = 8192
 
 #: A larger body is refused; Daphne and uvicorn refuse it by the same number before it is read (helexa.serving).
 MOST_BODY_BYTES = 32 * 1024 * 1024
@@ -103,6 +109,14 @@ class V1Consumer(AsyncConsumer):
             raise Refusal(f"The request body is larger than {MOST_BODY_BYTES} bytes.", status=413)
         if self._gateway.draining:
             raise unavailable("This gateway is shutting down; another one takes new requests.", retry_after_s=5)
+        if trace.isEnabledFor(TRACE):
+            trace.log(
+                TRACE,
+                "body of %s: %r (%d bytes)",
+                exchange.request_id,
+                exchange.body[:MOST_BODY_SHOWN],
+                len(exchange.body),
+            )
         await endpoint(self._gateway, exchange, principal)
 
     async def _identify(self, exchange: Exchange) -> Principal | None:

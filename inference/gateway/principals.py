@@ -23,7 +23,9 @@ LOOKUP_LIMIT_S = 2.0
 #: `last_used_at` is for people: written this often at most.
 TOUCH_PERIOD_S = 15.0
 
-DATABASE_AWAY = unavailable("PostgreSQL does not answer, so keys cannot be checked.", retry_after_s=5)
+
+def database_away() -> Refusal:
+    return unavailable("PostgreSQL does not answer, so keys cannot be checked.", retry_after_s=5)
 
 
 def no_key() -> Refusal:
@@ -62,8 +64,8 @@ class Principals:
         self, database_url: str, peppers: Mapping[int, bytes], *, on_invalid: Callable[[list[int]], None]
     ) -> None:
         self._peppers = list(peppers.values())
-        self._known: dict[bytes, Principal] = {}
-        self._by_secret: dict[bytes, Principal] = {}
+        self._known: dict[bytes, Principal] = {}  # by digest
+        self._digest_of: dict[bytes, bytes] = {}  # by secret, so that a known key costs no digest
         self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
         self._last_used_s: dict[int, float] = {}
         self._touch_due_s = 0.0
@@ -92,8 +94,8 @@ class Principals:
     async def identify(self, secret: bytes) -> Principal:
         """The principal of a secret, valid now. Raises Refusal: 401, or 503 while the database is away."""
         if not self.available:
-            raise DATABASE_AWAY
-        principal = self._by_secret.get(secret) or await self._look_up(secret)
+            raise database_away()
+        principal = self._known.get(self._digest_of.get(secret, b"")) or await self._look_up(secret)
         if principal is None or not principal.valid:
             raise wrong_key()
         self._last_used_s[principal.key_pk] = time.time()
@@ -113,31 +115,34 @@ class Principals:
                 found = await find_principals(connection, [digest(secret, pepper) for pepper in self._peppers])
         except (OperationalError, PoolTimeout, TimeoutError) as fault:
             log.warning("key_lookup_failed", reason=str(fault))
-            raise DATABASE_AWAY from fault
+            raise database_away() from fault
         for key_digest, principal in found.items():
             self._remember(secret, key_digest, principal)
             return principal
         return None
 
     def _remember(self, secret: bytes, key_digest: bytes, principal: Principal) -> None:
-        while len(self._by_secret) >= MOST_REMEMBERED:
-            self._by_secret.pop(next(iter(self._by_secret)))
-        self._by_secret[secret] = self._known[key_digest] = principal
+        while len(self._digest_of) >= MOST_REMEMBERED:
+            self._known.pop(self._digest_of.pop(next(iter(self._digest_of))), None)
+        self._digest_of[secret] = key_digest
+        self._known[key_digest] = principal
 
     async def refresh(self, connection: AsyncConnection[object]) -> None:
         """Re-read the state of every remembered key, and write down when keys were used.
 
         Keys that are no longer valid are reported to `on_invalid`, so that what they run is cancelled.
         """
-        newest = await find_principals(connection, self._known)
-        secrets_of = {principal.key_pk: secret for secret, principal in self._by_secret.items()}
-        before = self._known
-        self._known = {
-            key_digest: principal for key_digest, principal in newest.items() if principal.key_pk in secrets_of
-        }
-        self._by_secret = {secrets_of[principal.key_pk]: principal for principal in self._known.values()}
-        still_valid = {principal.key_pk for principal in self._known.values() if principal.valid}
-        gone = [principal.key_pk for principal in before.values() if principal.key_pk not in still_valid]
+        asked = dict(self._known)  # keys learnt while the database answers are new enough as they are
+        newest = await find_principals(connection, asked)
+        gone = []
+        for key_digest, principal in asked.items():
+            current = newest.get(key_digest)
+            if current is None:
+                self._known.pop(key_digest, None)
+            elif key_digest in self._known:  # and not forgotten meanwhile
+                self._known[key_digest] = current
+            if current is None or not current.valid:
+                gone.append(principal.key_pk)
         if gone:
             self._on_invalid(gone)
         await self._touch(connection)

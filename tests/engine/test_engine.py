@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_more_requests_than_places_are_served_in_their_order(engine: Engine, lis
         assert isinstance(listener.final(name), Finished)
     began = [name for batch in listener.batches for name, event in batch if isinstance(event, Started)]
     assert began == names
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one(engine: Engine, listener: Listener) -> None:
+    engine.submit(request_for("long", "the river runs " * 450, max_tokens=5))
+    engine.submit(request_for("short", max_tokens=5))
+    assert isinstance(listener.final("long"), Finished)
+    spoke = [name for batch in listener.batches for name, event in batch if isinstance(event, Text)]
+    assert spoke[0] == "short"
 
 
 def test_status_counts_who_runs_and_who_waits(engine: Engine, listener: Listener) -> None:
@@ -316,26 +325,22 @@ def test_an_idle_engine_takes_no_steps(engine: Engine, listener: Listener) -> No
 # -- parts ---------------------------------------------------------------------------------------
 
 
-class engine_on:  # noqa: N801 - reads as the context manager it is
+@contextmanager
+def engine_on(folder: Path) -> Iterator[Engine]:
     """An engine with one model, `tiny`, closed at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self._engine = Engine("cpu")
-        self._engine.load("tiny", str(folder))
-
-    def __enter__(self) -> Engine:
-        return self._engine
-
-    def __exit__(self, *_exception: object) -> None:
-        self._engine.close()
+    engine = Engine("cpu")
+    engine.load("tiny", str(folder))
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def break_forward(engine: Engine, fault: Exception, *, prompts_longer_than: int) -> None:
     """Make the loaded network raise whenever it reads that many tokens at once."""
 
-    def raise_for_long(_module: object, _args: Any, kwargs: dict[str, Any]) -> Iterator[None] | None:
+    def raise_for_long(_module: object, _args: Any, kwargs: dict[str, Any]) -> None:
         if kwargs["input_ids"].shape[1] > prompts_longer_than:
             raise fault
-        return None
 
     engine._models["tiny"].network.register_forward_pre_hook(raise_for_long, with_kwargs=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Any
 
 running = 0
@@ -32,6 +33,15 @@ async def lifespan(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         tell(message["type"])
+        if message["type"] == "lifespan.startup":
+            match os.environ.get("STARTUP"):
+                case "fails":
+                    raise RuntimeError("no start on purpose")
+                case "is refused":
+                    await send({"type": "lifespan.startup.failed", "message": "not today"})
+                    return
+                case "hangs":
+                    await asyncio.Event().wait()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

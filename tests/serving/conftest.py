@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
     """Start servers of one kind; they end with the test."""
     servers: list[Server] = []
 
-    def start(**options: float) -> Server:
+    def start(**options: Any) -> Server:
         servers.append(Server(request.param, **options))
         return servers[-1]
 

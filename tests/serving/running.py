@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import socket
@@ -23,7 +24,7 @@ PATIENCE_S = 20.0
 class Server:
     """`python -m tests.serving.process`, and what it tells on stdout."""
 
-    def __init__(self, name: str, fd: int | None = None, **limits: float) -> None:
+    def __init__(self, name: str, fd: int | None = None, startup: str = "", **limits: float) -> None:
         asked = json.dumps({"server": name, "limits": limits, "fd": fd})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.serving.process", asked],
@@ -31,6 +32,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "STARTUP": startup},
             pass_fds=[] if fd is None else [fd],
         )
         self._lines: queue.Queue[str] = queue.Queue()
@@ -42,7 +44,8 @@ class Server:
         ]
         for copier in self._copiers:
             copier.start()
-        self.port = int(self.wait_for("ready").split()[1])
+        if not startup:
+            self.port = int(self.wait_for("ready").split()[1])
 
     @property
     def rss_bytes(self) -> int:

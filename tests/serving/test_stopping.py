@@ -1,4 +1,4 @@
-"""From the first signal to the end of the process."""
+"""The start of a process, and from the first signal to its end."""
 
 from __future__ import annotations
 
@@ -104,3 +104,17 @@ def test_a_process_without_connections_ends_at_once(serve: Serve, signals: int) 
     for _ in range(signals):
         server.terminate()
     assert server.exit_code(5) == 0
+
+
+def test_an_application_that_cannot_start_ends_the_process_with_its_reason(serve: Serve) -> None:
+    for startup, reason in (("fails", "no start on purpose"), ("is refused", "not today")):
+        server = serve(startup=startup)
+        assert server.exit_code() == 1
+        assert any(reason in line for line in server.log)
+
+
+def test_a_start_that_hangs_can_be_stopped(serve: Serve) -> None:
+    server = serve(startup="hangs")
+    server.wait_for("lifespan.startup")
+    server.terminate()
+    assert server.exit_code() == 0
