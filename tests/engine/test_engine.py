@@ -242,7 +242,7 @@ def test_messages_that_make_no_prompt_fail_alone(engine: Engine, listener: Liste
 def test_a_fault_in_one_forward_fails_that_request_alone(
     engine: Engine, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
-    break_forward(engine, RuntimeError("shapes do not match, says a secret path"), prompts_longer_than=500)
+    break_forward(engine, RuntimeError("shapes do not match, says a secret path"), prompts_longer_than=300)
     engine.submit(request_for("good", max_tokens=30))
     engine.submit(request_for("bad", LONG_PROMPT, max_tokens=30))
     failed, finished = listener.final("bad"), listener.final("good")
@@ -258,7 +258,7 @@ def test_a_broken_device_ends_its_requests_and_is_rebuilt(
     engine: Engine, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     first_thread = engine._owner._thread
-    break_forward(engine, RuntimeError("CUDA error: an illegal memory access was encountered"), prompts_longer_than=500)
+    break_forward(engine, RuntimeError("CUDA error: an illegal memory access was encountered"), prompts_longer_than=300)
     engine.submit(request_for("beside", max_tokens=1500))
     engine.submit(request_for("fatal", LONG_PROMPT, max_tokens=30))
     for name in ("beside", "fatal"):

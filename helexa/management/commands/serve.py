@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 
 from helexa.home import StartError
 from helexa.serving.limits import Limits
-from helexa.serving.running import MissingServerError, run
+from helexa.serving.running import MissingServerError, ServerName, run
 from helexa.serving.sockets import ListenError, bound_socket, inherited_socket, url_of
 from helexa.up.metrics import listen_address
 
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         sys.exit(code)
 
 
-def serve(sockets: list[socket.socket], server: Any, url: str) -> int:
+def serve(sockets: list[socket.socket], server: ServerName, url: str) -> int:
     from helexa import asgi  # not before HELEXA_GATEWAY_URL is set
 
     return run(
