@@ -16,6 +16,7 @@ from helexa.embedded.postgres import Postgres
 from helexa.embedded.program import Program
 from helexa.embedded.valkey import Valkey
 from helexa.home import REPOSITORY, Home, ServerUrls, StartError
+from helexa.serving.sockets import ListenError, bound_socket
 from helexa.up import bootstrap
 from helexa.up.child import Child
 from helexa.up.metrics import Metrics
@@ -267,13 +268,6 @@ async def _read(stream: asyncio.StreamReader | None) -> bytes:
 def bind(host: str, port: int) -> socket.socket:
     """The address of all gateways, which inherit it; it listens only when they are about to start."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise StartError(
-            f"helexa cannot listen on {host}:{port} ({error.strerror}): "
-            "stop what listens there, or set HELEXA_PORT (or HELEXA_HOST) to another address."
-        ) from error
-    return listener
+        return bound_socket(host, port)
+    except ListenError as error:
+        raise StartError(f"helexa cannot start: {error} (HELEXA_HOST and HELEXA_PORT say where it listens.)") from error

@@ -8,8 +8,6 @@ from django.conf import settings
 from helexa.home import StartError
 from helexa.loadtest.scratch import answers, scratch_database, scratch_redis, with_number
 
-pytestmark = pytest.mark.xdist_group("loadtest")  # two that count the scratch databases must not run at once
-
 
 def test_a_scratch_database_is_empty_and_gone_after_it_also_while_somebody_is_connected() -> None:
     with scratch_database(settings.DATABASE_URL) as url:

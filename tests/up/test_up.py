@@ -225,8 +225,8 @@ def test_a_port_that_is_taken_is_one_sentence(up: Callable[..., Up]) -> None:
         one = up(HELEXA_PORT=str(port))
         assert one.wait() == 1
     assert one.stderr == [
-        f"helexa cannot listen on 127.0.0.1:{port} (Address already in use): "
-        "stop what listens there, or set HELEXA_PORT (or HELEXA_HOST) to another address.\n"
+        f"helexa cannot start: Port {port} on 127.0.0.1 is in use: stop what listens there, or choose another port. "
+        "(HELEXA_HOST and HELEXA_PORT say where it listens.)\n"
     ]
 
 
