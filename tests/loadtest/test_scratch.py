@@ -6,7 +6,7 @@ import redis
 from django.conf import settings
 
 from helexa.home import StartError
-from helexa.loadtest.scratch import answers, scratch_database, scratch_redis, with_number
+from helexa.loadtest.scratch import CLAIM, answers, scratch_database, scratch_redis, with_number
 
 
 def test_a_scratch_database_is_empty_and_gone_after_it_also_while_somebody_is_connected() -> None:
@@ -29,16 +29,11 @@ def test_two_scratch_redis_numbers_are_not_the_same_and_are_empty_after_it() -> 
 
 
 def test_a_number_that_holds_something_is_left_alone() -> None:
-    with scratch_redis(settings.REDIS_URL) as url:
-        pass
-    with redis.Redis.from_url(url) as client:
-        client.set("somebody", "else's")
-        try:
-            with scratch_redis(settings.REDIS_URL) as other:
-                assert other != url
-            assert client.get("somebody") == b"else's"
-        finally:
-            client.delete("somebody")
+    with scratch_redis(settings.REDIS_URL) as taken, redis.Redis.from_url(taken) as client:
+        client.rename(CLAIM, "of somebody else")
+        with scratch_redis(settings.REDIS_URL) as other:
+            assert other != taken
+        assert client.keys() == [b"of somebody else"]
 
 
 @pytest.mark.parametrize(
