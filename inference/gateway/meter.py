@@ -38,19 +38,19 @@ class Meter:
             self._error = "client_left" if isinstance(fault, asyncio.CancelledError) else "fault"
 
     def close(self) -> None:
-        labels = (self.model, self.node)
+        counted = metrics.of(self.model, self.node)
         now_s = time.monotonic()
-        metrics.requests.labels(*labels).inc()
-        metrics.request_duration.labels(*labels).observe(now_s - self._started_s)
+        counted.requests.inc()
+        counted.request_duration.observe(now_s - self._started_s)
         if self._error is not None:
-            metrics.request_errors.labels(*labels, self._error).inc()
+            metrics.request_errors.labels(self.model, self.node, self._error).inc()
         if self._first_s is not None:
-            metrics.time_to_first_token.labels(*labels).observe(self._first_s - self._started_s)
+            counted.time_to_first_token.observe(self._first_s - self._started_s)
         if self._end is not None:
-            metrics.prompt_tokens.labels(*labels).inc(self._end.prompt_tokens)
-            metrics.completion_tokens.labels(*labels).inc(self._end.completion_tokens)
+            counted.prompt_tokens.inc(self._end.prompt_tokens)
+            counted.completion_tokens.inc(self._end.completion_tokens)
             if self._end.completion_tokens:
-                metrics.tokens_per_second.labels(*labels).observe(self._end.completion_tokens / self._span_s(now_s))
+                counted.tokens_per_second.observe(self._end.completion_tokens / self._span_s(now_s))
 
     def _span_s(self, now_s: float) -> float:
         span_s = self._last_s - self._first_s if self._first_s is not None else 0.0
