@@ -58,7 +58,7 @@ def _run_converter(file: Path, folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGES), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "inference.engine.converter", str(file.resolve()), str(folder.resolve())]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
     ) as converter:
         try:
             assert converter.stdout is not None

@@ -17,7 +17,9 @@ from inference.engine.loading import first_sentence, is_disk_full
 def _convert(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # standard error goes to a log
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
     loader: Any = AutoModelForCausalLM
     network, report = loader.from_pretrained(

@@ -53,7 +53,7 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     copy = page.get_by_role("button", name="Copy the line that sets the key")
     copy.focus()
     page.keyboard.press("Enter")
-    assert clipboard(page).startswith("export HELEXA_API_KEY=")
+    assert clipboard(page).startswith("export OPENAI_API_KEY=")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
