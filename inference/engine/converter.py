@@ -19,7 +19,7 @@ def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # standard error goes to a log
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # standard error goes to a log
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
     loader: Any = AutoModelForCausalLM
     network, report = loader.from_pretrained(

@@ -76,10 +76,8 @@ def stack(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def start_gateway(stack: Stack, name: str) -> None:
-    """One more Daphne; `Stack.start_gateway` names a gateway by its server, and there are two of a kind here."""
-    url = stack.start_gateway("daphne")
-    stack.gateways[name] = stack.gateways.pop("daphne")
-    stack.processes[name] = stack.processes.pop("daphne")
+    """One more Daphne; it answers long before it is ready, for there is no neuron."""
+    url = stack.start_gateway("daphne", name=name)
     wait_until(lambda: answers(url), what=f"the {name} gateway to answer")
 
 
