@@ -88,10 +88,12 @@ def test_a_model_that_is_not_here_is_refused(neuron: Neuron, redis_url: str) -> 
 
 def test_reports_tell_what_it_holds_and_the_last_one_says_goodbye(neuron: Neuron, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        wait_until(lambda: any(one.report.models for one in live_neurons(client)), what="a report")
-        [one] = live_neurons(client)
-        assert one.healthy
-        assert [(model.id, model.status) for model in one.report.models] == [("m", "loaded")]
+
+        def reported() -> list[tuple[str, str]]:
+            return [(model.id, model.status) for one in live_neurons(client) for model in one.report.models]
+
+        wait_until(lambda: reported() == [("m", "loaded")], what="a report of the load")
+        assert [one.healthy for one in live_neurons(client)] == [True]
         neuron.stop()
         [gone] = live_neurons(client)
         assert not gone.healthy
