@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Meta
 
 from inference.dialects.json_body import decode_object
-from inference.dialects.openai_errors import envelope
 from inference.events import Finished
 from inference.refusals import Refusal, invalid
 from inference.requests import DEFAULT_MAX_TOKENS, GenerationRequest, Message, Sampling
@@ -259,11 +258,6 @@ class ChatStream:
         if self._include_usage:
             frames += b"}\n\n" + self._open + b',"choices":[]'
         return frames + b',"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
-
-    @staticmethod
-    def error(refusal: Refusal) -> bytes:
-        """A failure after the 200 has left: one error event, then the end."""
-        return b"data: " + envelope(refusal) + b"\n\ndata: [DONE]\n\n"
 
 
 def answer(*, answer_id: str, model: str, created: int, text: str, finished: Finished) -> bytes:

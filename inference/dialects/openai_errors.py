@@ -28,3 +28,8 @@ def envelope(refusal: Refusal) -> bytes:
         "code": refusal.code,
     }
     return _encode({"error": error})
+
+
+def last_events(refusal: Refusal) -> bytes:
+    """How a stream ends whose 200 has left: one error event, then `[DONE]`."""
+    return b"data: " + envelope(refusal) + b"\n\ndata: [DONE]\n\n"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from inference.dialects.openai_errors import envelope
+from inference.dialects.openai_errors import envelope, last_events
 from inference.refusals import Refusal
 
 #: `/v1` answers any origin, without credentials (MISSION G13).
@@ -77,7 +77,7 @@ class Exchange:
         """Answer with an error: a plain status, or the last event of a stream whose 200 has left."""
         self.facts["code"] = refusal.code or refusal.status
         if self.streaming:
-            await self.send_last(b"data: " + envelope(refusal) + b"\n\ndata: [DONE]\n\n")
+            await self.send_last(last_events(refusal))
         else:
             await self.answer(envelope(refusal), status=refusal.status, headers=refusal.headers)
 

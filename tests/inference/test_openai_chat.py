@@ -8,6 +8,7 @@ import pytest
 
 from inference.dialects import openai_chat
 from inference.dialects.openai_chat import ChatStream, parse
+from inference.dialects.openai_errors import last_events
 from inference.events import Finished
 from inference.refusals import Refusal, unavailable
 
@@ -210,7 +211,7 @@ def test_every_chunk_has_the_same_head() -> None:
 
 
 def test_an_error_after_the_200_is_one_event_and_the_end() -> None:
-    error, done = frames(ChatStream.error(unavailable("gone", retry_after_s=5)))
+    error, done = frames(last_events(unavailable("gone", retry_after_s=5)))
     assert json.loads(error)["error"] == {
         "message": "gone",
         "type": "api_error",
