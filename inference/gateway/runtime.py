@@ -20,6 +20,9 @@ from inference.refusals import Refusal
 
 log = structlog.get_logger(__name__)
 
+#: Neurons report every second, so whoever is there is heard within this.
+FIRST_LOOK_LIMIT_S = 2.0
+
 
 class Gateway:
     """One per server process. `url` is where this very process answers, for people who look for it."""
@@ -45,7 +48,17 @@ class Gateway:
         self.relay.start()
         self.dispatcher.start()
         self.housekeeping.start()
+        await self._look_around()
         log.info("gateway_started", gateway=self.id)
+
+    async def _look_around(self) -> None:
+        """Know keys and fleet before the server listens: clients of a shared socket must not meet a newcomer's 503s.
+
+        Bounded, for a gateway without neurons, or with a database that is away, starts too.
+        """
+        until_s = time.monotonic() + FIRST_LOOK_LIMIT_S
+        while not self.health()["ready"] and time.monotonic() < until_s:
+            await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         self.housekeeping.stop()
