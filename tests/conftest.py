@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 from pytest_django import Settings
 
 
@@ -20,3 +27,26 @@ def redis_url() -> str:
 def cheap_passwords(settings: Settings) -> None:
     """A real password hash takes most of a second, on purpose; a test that makes a user need not wait for it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def fresh_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The URL of a migrated database of the test's own, which Django uses too; what it commits is really committed.
+
+    The ledger refuses to be emptied, so a database cannot be cleaned for the next test: it is copied from a template
+    and dropped afterwards.
+    """
+    template = connection.settings_dict["NAME"]
+    name = f"{template}_{secrets.token_hex(4)}"
+    server = urlsplit(settings.DATABASE_URL)
+    with django_db_blocker.unblock():
+        connection.close()  # a template may have no visitors
+        with psycopg.connect(urlunsplit(server._replace(path="/postgres")), autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+            connection.settings_dict["NAME"] = name
+            try:
+                yield urlunsplit(server._replace(path=f"/{name}"))
+            finally:
+                connection.close()
+                connection.settings_dict["NAME"] = template
+                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
+from simple_history.models import HistoricalRecords
 
 #: One line of printable text: names and labels appear in logs, terminals and headers.
 one_line = RegexValidator(
@@ -29,7 +30,18 @@ class Account(models.Model):
         editable=False,
         help_text="Since when its keys are refused; empty while the account is active.",
     )
+    closed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Since when it is closed for good; its entries stay.",
+    )
+    is_house = models.BooleanField(
+        default=False, editable=False, help_text="The account of the house: what tenants spend is credited to it."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    history = HistoricalRecords()
 
     class Meta:
         ordering = ["name"]
@@ -38,7 +50,8 @@ class Account(models.Model):
                 condition=~models.Q(name=""),
                 name="account_name_not_empty",
                 violation_error_message="An account needs a name.",
-            )
+            ),
+            models.UniqueConstraint(fields=["is_house"], condition=models.Q(is_house=True), name="account_one_house"),
         ]
 
     def __str__(self) -> str:
@@ -47,3 +60,7 @@ class Account(models.Model):
     @property
     def suspended(self) -> bool:
         return self.suspended_at is not None
+
+    @property
+    def closed(self) -> bool:
+        return self.closed_at is not None

@@ -3,11 +3,13 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from simple_history.models import HistoricalRecords
 
 from accounts.models.account import Account, one_line
 
@@ -23,7 +25,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def in_state(self, state: str) -> ApiKeyQuerySet:
         """The keys whose `ApiKey.state` is `state` now."""
         expired = Q(expires_at__lte=timezone.now())
-        suspended = Q(account__suspended_at__isnull=False)
+        suspended = Q(account__suspended_at__isnull=False) | Q(account__closed_at__isnull=False)
         if state == ApiKey.State.REVOKED:
             return self.exclude(revoked_at=None)
         unrevoked = self.filter(revoked_at=None)
@@ -54,7 +56,7 @@ class ApiKey(models.Model):
         ACTIVE = "active", "Active"
         REVOKED = "revoked", "Revoked"
         EXPIRED = "expired", "Expired"
-        SUSPENDED = "suspended", "Account suspended"
+        SUSPENDED = "suspended", "Account suspended or closed"
 
     account = models.ForeignKey(
         Account,
@@ -93,6 +95,15 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="Who made it over /api/: a member of an account sees the keys of its own making.",
+    )
     is_bootstrap = models.BooleanField(
         default=False,
         editable=False,
@@ -100,6 +111,7 @@ class ApiKey(models.Model):
     )
 
     objects = ApiKeyQuerySet.as_manager()
+    history = HistoricalRecords(excluded_fields=["digest", "pepper_id", "last_used_at"])
 
     class Meta:
         verbose_name = "API key"
@@ -127,4 +139,5 @@ class ApiKey(models.Model):
             return self.State.REVOKED
         if self.expires_at is not None and self.expires_at <= timezone.now():
             return self.State.EXPIRED
-        return self.State.SUSPENDED if self.account.suspended else self.State.ACTIVE
+        barred = self.account.suspended or self.account.closed
+        return self.State.SUSPENDED if barred else self.State.ACTIVE
