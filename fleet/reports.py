@@ -25,7 +25,7 @@ REPORT_PERIOD_S = 1.0
 
 
 def control_stream(neuron: str) -> str:
-    """Stream on which a neuron takes cancels, so that they never wait behind its task queue."""
+    """Stream on which a neuron takes cancels and settled attempts, so that they never wait behind its task queue."""
     return f"helexa:neuron:{neuron}:control"
 
 
@@ -71,7 +71,11 @@ class ModelReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`started_at` and `at` are seconds since the epoch on the neuron's clock; `running` are the attempts it holds."""
+    """`started_at` and `at` are seconds since the epoch on the neuron's clock; `running` are the attempts it holds.
+
+    `finals` are prompt and completion tokens of attempts that are over and whose settle nobody has acknowledged for
+    some seconds: normally none, and never more than a thousand, oldest first.
+    """
 
     name: str
     boot_id: str
@@ -84,6 +88,7 @@ class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     devices: list[DeviceReport]
     models: list[ModelReport]
     running: list[str]
+    finals: dict[str, tuple[int, int]] = {}
     driver_version: str = ""
     cuda_version: str = ""
     cuda_missing_reason: str = ""

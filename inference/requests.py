@@ -18,7 +18,7 @@ DEFAULT_MAX_TOKENS = 4096
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the next token is chosen. `temperature` 0 is greedy; `seed` makes sampling repeatable."""
+    """How the next token is chosen. `temperature` 0 is greedy; `seed` makes each choice repeatable, not all alike."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -26,17 +26,21 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One generation: what to say it to, how to sample, and where to stop.
+    """One generation: what to answer, how often, how to sample, and where to stop.
 
     `id` is unique to the attempt, not only to the client's request, so that the events of two attempts never mix.
-    `max_tokens` is the output bound; the engine never generates a token more, and cuts it to what the context leaves.
+    `n` sequences, its choices, continue the one prompt. `max_tokens` is the output bound of each of them; the engine
+    never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
+    tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
     `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send larger pieces.
     """
 
     id: str
     model: str
     messages: list[Message]
+    n: int = 1
     max_tokens: int = DEFAULT_MAX_TOKENS
+    granted: int | None = None
     sampling: Sampling = Sampling()
     stop: list[str] = []
     stream: bool = False

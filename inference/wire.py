@@ -16,8 +16,10 @@ GENERATE_TASK = "inference.generate"
 
 #: Field of a gateway's event stream that holds one msgpack list of Published.
 EVENTS_FIELD = b"e"
-#: Field of a neuron's control stream that holds one msgpack list of attempt ids to cancel.
+#: Fields of a neuron's control stream, each one msgpack list of attempt ids: those to cancel, and those whose settle
+#: has committed, so that the neuron forgets what they came to. An entry carries either or both.
 CANCEL_FIELD = b"c"
+SETTLED_FIELD = b"s"
 
 #: An event stream nobody trims any more (its gateway died) is gone after a day.
 EVENTS_KEPT_S = 86_400

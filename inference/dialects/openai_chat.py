@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from inference.dialects.json_body import decode_object
-from inference.events import Finished
+from inference.events import ChoiceReason, Ended, Finished, Text
 from inference.refusals import Refusal, invalid
-from inference.requests import DEFAULT_MAX_TOKENS, GenerationRequest, Message, Sampling
+from inference.requests import GenerationRequest, Message, Sampling
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,8 +71,8 @@ class _Body(msgspec.Struct):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    # Known, and refused where they would change the answer: see _refuse_what_is_not_built.
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    # Known, and refused where they would change the answer: see _refuse_what_is_not_built.
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     response_format: _ResponseFormat | None = None
@@ -92,22 +93,26 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed body: everything but the attempt's id, which the gateway gives."""
+    """A parsed body: everything but what the gateway decides. `max_tokens` is None where the client stated no bound."""
 
     model: str
     messages: list[Message]
-    max_tokens: int
+    n: int
+    max_tokens: int | None
     sampling: Sampling
     stop: list[str]
     stream: bool
     include_usage: bool
 
-    def generation(self, attempt_id: str) -> GenerationRequest:
+    def generation(self, attempt_id: str, *, max_tokens: int, granted: int | None) -> GenerationRequest:
+        """What a neuron gets: the bound that holds, stated or default, and what the reservation grants, in tokens."""
         return GenerationRequest(
             id=attempt_id,
             model=self.model,
             messages=self.messages,
-            max_tokens=self.max_tokens,
+            n=self.n,
+            max_tokens=max_tokens,
+            granted=granted,
             sampling=self.sampling,
             stop=self.stop,
             stream=self.stream,
@@ -125,7 +130,8 @@ def parse(body: bytes) -> ChatRequest:
     return ChatRequest(
         model=fields.model,
         messages=[_message(message, f"messages[{index}]") for index, message in enumerate(fields.messages)],
-        max_tokens=_output_bound(fields),
+        n=fields.n or 1,
+        max_tokens=_stated_bound(fields),
         sampling=Sampling(
             temperature=1.0 if fields.temperature is None else fields.temperature,
             top_p=1.0 if fields.top_p is None else fields.top_p,
@@ -137,10 +143,10 @@ def parse(body: bytes) -> ChatRequest:
     )
 
 
-def _output_bound(fields: _Body) -> int:
-    """The smaller of the two names that OpenAI gave this bound, else the default (MISSION G14)."""
+def _stated_bound(fields: _Body) -> int | None:
+    """The smaller of the two names that OpenAI gave this bound (MISSION G14)."""
     stated = [bound for bound in (fields.max_completion_tokens, fields.max_tokens) if bound is not None]
-    return min(*stated, _UNBOUNDED) if stated else DEFAULT_MAX_TOKENS
+    return min(*stated, _UNBOUNDED) if stated else None
 
 
 def _stop_strings(stop: str | list[str] | None) -> list[str]:
@@ -153,7 +159,6 @@ def _stop_strings(stop: str | list[str] | None) -> list[str]:
 def _refuse_what_is_not_built(fields: _Body) -> None:
     """A parameter that would change the answer is refused by name, never silently ignored."""
     asked_for = {
-        "n": (fields.n or 1) > 1,
         "tools": bool(fields.tools),
         "functions": bool(fields.functions),
         "response_format": fields.response_format is not None and fields.response_format.type != "text",
@@ -231,38 +236,54 @@ def usage(finished: Finished) -> dict[str, Any]:
 
 
 class ChatStream:
-    """The events of one answer as server-sent events. What every chunk shares is encoded once, not per token."""
+    """The events of `n` choices as server-sent events. What every chunk shares is encoded once, not per token."""
 
-    def __init__(self, *, answer_id: str, model: str, created: int, include_usage: bool) -> None:
+    def __init__(self, *, answer_id: str, model: str, created: int, n: int, include_usage: bool) -> None:
         head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._open = b"data: " + _encode(head)[:-1]
-        self._text_open = self._open + b',"choices":[{"index":0,"delta":{"content":'
+        self._deltas = [self._open + b',"choices":[{"index":%d,"delta":' % index for index in range(n)]
+        self._texts = [delta + b'{"content":' for delta in self._deltas]
+        self._choices_left = n
+        self._last_frame = b""
         self._include_usage = include_usage
 
     def opening(self) -> bytes:
-        """The role comes first and once."""
-        return (
-            self._open + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
-        )
+        """The role comes first, once for each choice and in their order: readers append choices as they see them."""
+        role = b'{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+        return b"".join(delta + role for delta in self._deltas)
 
-    def text(self, text: str) -> bytes:
-        return self._text_open + _encode(text) + b'},"finish_reason":null}]}\n\n'
+    def text(self, text: Text) -> bytes:
+        return self._texts[text.index] + _encode(text.text) + b'},"finish_reason":null}]}\n\n'
+
+    def ended(self, ended: Ended) -> bytes:
+        """The finish reason of a choice. That of the last one waits for `closing`, which puts the usage beside it."""
+        frame = self._deltas[ended.index] + b'{},"finish_reason":' + _encode(ended.reason) + b"}]"
+        self._choices_left -= 1
+        if self._choices_left:
+            return frame + b"}\n\n"
+        self._last_frame = frame
+        return b""
 
     def closing(self, finished: Finished) -> bytes:
-        """The finish reason, the usage where the client looks for it, and `[DONE]`.
+        """The last finish reason, the usage where the client looks for it, and `[DONE]`.
 
         Without `include_usage` no chunk has empty choices: readers that index `choices[0]` would break on one.
         """
-        counts = _encode(usage(finished))
-        frames = self._open + b',"choices":[{"index":0,"delta":{},"finish_reason":' + _encode(finished.reason) + b"}]"
+        frames = self._last_frame
         if self._include_usage:
             frames += b"}\n\n" + self._open + b',"choices":[]'
-        return frames + b',"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
+        return frames + b',"usage":' + _encode(usage(finished)) + b"}\n\ndata: [DONE]\n\n"
 
 
-def answer(*, answer_id: str, model: str, created: int, text: str, finished: Finished) -> bytes:
-    """The whole answer of a request that does not stream."""
-    message = {"role": "assistant", "content": text, "refusal": None}
+class Choice(NamedTuple):
+    """One choice of a whole answer."""
+
+    text: str
+    reason: ChoiceReason
+
+
+def answer(*, answer_id: str, model: str, created: int, choices: Sequence[Choice], finished: Finished) -> bytes:
+    """The whole answer of a request that does not stream, its choices in order."""
     return _encode(
         {
             "id": answer_id,
@@ -270,7 +291,13 @@ def answer(*, answer_id: str, model: str, created: int, text: str, finished: Fin
             "created": created,
             "model": model,
             "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": cast("str", finished.reason)}
+                {
+                    "index": index,
+                    "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": choice.reason,
+                }
+                for index, choice in enumerate(choices)
             ],
             "usage": usage(finished),
         }

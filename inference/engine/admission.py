@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 
+from inference import grants
+from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
-from inference.engine.sequence import Sequence
 from inference.events import Failed
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
 
 
-def admit(request: GenerationRequest, model: LoadedModel | None) -> Sequence | Failed:
-    """Render, tokenize and measure the prompt. A fault in template or tokenizer fails this request alone."""
+def admit(request: GenerationRequest, model: LoadedModel | None) -> Generation | Failed:
+    """Render, tokenize and measure the prompt, against the context first and then against the grant.
+
+    A fault in template or tokenizer fails this request alone.
+    """
     if model is None:
         return not_loaded(request.model)
     try:
         prompt_ids = model.prompts.encode(request.messages)
         if len(prompt_ids) > model.facts.input_limit_tokens:
             return too_long(len(prompt_ids), model)
-        return Sequence(request, model, prompt_ids)
+        bound = min(request.max_tokens, model.facts.context_tokens - len(prompt_ids))
+        over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
+        return over_grant or Generation(request, model, prompt_ids, bound=bound)
     except Exception:
         logger.exception("request %s could not be prepared", request.id)
         return Failed(None, "The messages could not be turned into a prompt for this model.")

@@ -8,8 +8,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,19 +17,19 @@ import torch
 from inference.engine import sources, weights
 from inference.engine.admission import admit, not_loaded
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
+from inference.engine.generation import Generation
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.owner import DeviceOwner, OwnerClosedError, Result, is_device_fault
 from inference.engine.prompts import Prompts
 from inference.engine.scheduler import Scheduler, Turn
-from inference.engine.sequence import Sequence
 from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
 
 #: Takes the events of one step, each with its request's id, in order.
-Publish = Callable[[SequenceOf[tuple[str, Event]]], None]
+Publish = Callable[[Sequence[tuple[str, Event]]], None]
 
 UNCLASSIFIED = "The model could not finish this request. It can be sent again."
 
@@ -72,7 +71,7 @@ class Engine:
         self._lost: list[LoadedModel] = []
         self._loads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._admitting: set[str] = set()
-        self._sequences: dict[str, Sequence] = {}
+        self._generations: dict[str, Generation] = {}
         self._cancels: set[str] = set()
         self._listeners: dict[str, queue.SimpleQueue[Event]] = {}
         self._closed = False
@@ -118,14 +117,14 @@ class Engine:
 
     def models(self) -> list[ModelStatus]:
         with self._lock:
-            sequences = list(self._sequences.values())
+            generations = list(self._generations.values())
             models = list(self._models.values())
         return [
             ModelStatus(
                 model.id,
                 model.facts,
-                in_flight=sum(s.model.id == model.id and s.running for s in sequences),
-                queue_depth=sum(s.model.id == model.id and not s.running and not s.ended for s in sequences),
+                in_flight=sum(g.model.id == model.id and g.running for g in generations),
+                queue_depth=sum(g.model.id == model.id and not g.running and not g.ended for g in generations),
             )
             for model in models
         ]
@@ -175,7 +174,7 @@ class Engine:
     def running(self) -> list[str]:
         """Ids that were submitted and whose final event is not published yet."""
         with self._lock:
-            return [*self._admitting, *self._sequences]
+            return [*self._admitting, *self._generations]
 
     def close(self) -> None:
         """End every request, give the device back, and refuse what comes later."""
@@ -202,20 +201,20 @@ class Engine:
 
     def _holds(self, request_id: str) -> bool:
         """Whether the request was submitted and its final event is not published yet. Called under the lock."""
-        return request_id in self._admitting or request_id in self._sequences
+        return request_id in self._admitting or request_id in self._generations
 
-    def _queue(self, sequence: Sequence) -> Failed | None:
+    def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread, unless its model went away while it was checked."""
         with self._lock:
-            if self._models.get(sequence.model.id) is not sequence.model:
-                return not_loaded(sequence.model.id)
-            self._admitting.discard(sequence.id)
-            self._sequences[sequence.id] = sequence
-            self._scheduler.add(sequence)
+            if self._models.get(generation.model.id) is not generation.model:
+                return not_loaded(generation.model.id)
+            self._admitting.discard(generation.id)
+            self._generations[generation.id] = generation
+            self._scheduler.add(generation)
         self._owner.nudge()
         return None
 
-    def _deliver(self, events: SequenceOf[tuple[str, Event]]) -> None:
+    def _deliver(self, events: Sequence[tuple[str, Event]]) -> None:
         """Hand events out; a request is forgotten only after its final event is with whoever waits for it."""
         published = [(request_id, event) for request_id, event in events if not self._tell_listener(request_id, event)]
         if published and self._publish:
@@ -227,7 +226,7 @@ class Engine:
             for request_id, event in events:
                 if isinstance(event, FINAL):
                     self._admitting.discard(request_id)
-                    self._sequences.pop(request_id, None)
+                    self._generations.pop(request_id, None)
                     self._cancels.discard(request_id)
                     self._listeners.pop(request_id, None)
 
@@ -252,34 +251,36 @@ class Engine:
 
     def _end_cancelled(self) -> None:
         with self._lock:
-            cancelled = [self._sequences[request_id] for request_id in self._cancels if request_id in self._sequences]
-        for sequence in cancelled:
-            logger.info("request %s: cancel flag seen at step %d", sequence.id, self.step)
-            self._end(sequence, sequence.cancelled())
+            cancelled = [self._generations[id_] for id_ in self._cancels if id_ in self._generations]
+        for generation in cancelled:
+            logger.info("request %s: cancel flag seen at step %d", generation.id, self.step)
+            self._end(generation, generation.cancelled())
 
     def _advance(self, turn: Turn) -> None:
-        sequence = turn.sequence
+        generation = turn.generation
+        if generation.ended:  # earlier in this step, by a fault in another of its sequences
+            return
         try:
-            events = sequence.prefill(turn.prefill_tokens) if turn.prefill_tokens else sequence.decode()
+            events = generation.read(turn.prefill_tokens) if turn.prefill_tokens else generation.advance(turn.sequence)
         except Exception as fault:
             if is_device_fault(fault):
                 raise
-            logger.exception("request %s failed at step %d", sequence.id, self.step)
-            self._end(sequence, sequence.failed(None, UNCLASSIFIED))
+            logger.exception("request %s failed at step %d", generation.id, self.step)
+            self._end(generation, generation.failed(None, UNCLASSIFIED))
             return
         for event in events:
             if isinstance(event, FINAL):
-                self._end(sequence, event)
+                self._end(generation, event)
             else:
-                self._outbox.append((sequence.id, event))
+                self._outbox.append((generation.id, event))
 
-    def _end(self, sequence: Sequence, event: Finished | Failed) -> None:
-        if sequence.ended:
+    def _end(self, generation: Generation, event: Finished | Failed) -> None:
+        if generation.ended:
             return
-        sequence.release()
-        self._outbox.append((sequence.id, event))
+        generation.release()
+        self._outbox.append((generation.id, event))
         if isinstance(event, Finished) and event.reason == "cancelled":
-            logger.info("request %s: ended by cancel at step %d", sequence.id, self.step)
+            logger.info("request %s: ended by cancel at step %d", generation.id, self.step)
 
     def _publish_step(self) -> None:
         events, self._outbox = self._outbox, []
@@ -288,9 +289,9 @@ class Engine:
 
     def _end_all(self, message: str, *, of_model: str | None = None) -> None:
         with self._lock:
-            sequences = [s for s in self._sequences.values() if of_model in (None, s.model.id)]
-        for sequence in sequences:
-            self._end(sequence, sequence.failed("service_unavailable", message))
+            generations = [g for g in self._generations.values() if of_model in (None, g.model.id)]
+        for generation in generations:
+            self._end(generation, generation.failed("service_unavailable", message))
         self._publish_step()
 
     def _forget(self, model_id: str) -> None:

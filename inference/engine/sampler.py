@@ -7,18 +7,23 @@ import torch
 from inference.requests import Sampling
 
 _SEEDS = 2**64  # what a torch generator takes; a seed beyond that is folded into it
+#: Sets the seeds of a request's choices apart, also in the lower 32 bits, which are all that the CPU's generator reads.
+_NEXT_CHOICE = 0x9E3779B97F4A7C15
 
 
 class Sampler:
-    """Chooses tokens for one request. Its random numbers are its own, so no neighbour changes what it draws."""
+    """Chooses tokens for one choice of a request, by `index`. Its random numbers are its own, keyed by seed and index.
 
-    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+    So no neighbour changes what it draws, and the first choice of several is the answer that one alone would be.
+    """
+
+    def __init__(self, sampling: Sampling, device: torch.device, *, index: int = 0) -> None:
         self._sampling = sampling
         self._generator = torch.Generator(device)
         if sampling.seed is None:
             self._generator.seed()
         else:
-            self._generator.manual_seed(sampling.seed % _SEEDS)
+            self._generator.manual_seed((sampling.seed + index * _NEXT_CHOICE) % _SEEDS)
 
     def choose(self, logits: torch.Tensor) -> int:
         """The next token for float32 logits of shape (vocabulary,)."""

@@ -11,14 +11,15 @@ from fleet import routing
 from fleet.reports import NeuronReport
 from inference import wire
 from inference.dialects import openai_chat
-from inference.dialects.openai_chat import ChatRequest, ChatStream
-from inference.events import Event, Failed, Finished, Text
+from inference.dialects.openai_chat import ChatRequest, ChatStream, Choice
+from inference.events import FINAL, Ended, Event, Failed, Finished, Text
 from inference.gateway.attempts import Attempt, AttemptLost
 from inference.gateway.dispatch import START_LIMIT_S
 from inference.gateway.exchange import Exchange
 from inference.gateway.meter import Meter
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal, unavailable
+from inference.requests import DEFAULT_MAX_TOKENS
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +70,10 @@ async def _complete(
         gateway.attempts.open(attempt)
         finished = False
         try:
-            gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, request.generation(attempt.id)))
+            generation = request.generation(
+                attempt.id, max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS, granted=None
+            )
+            gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
             events = await _first_events(attempt)
             await _relay(exchange, request, attempt, events, meter)
             finished = True
@@ -130,13 +134,17 @@ async def _relay(exchange: Exchange, request: ChatRequest, attempt: Attempt, eve
         raise _refusal(events[0])
     answer_id, created = f"chatcmpl-{exchange.request_id[4:]}", int(time.time())
     if not request.stream:
-        text, finished = await _collect(attempt, events, meter)
+        choices, finished = await _collect(attempt, events, request.n, meter)
         meter.saw_content()
         await exchange.answer(
-            openai_chat.answer(answer_id=answer_id, model=request.model, created=created, text=text, finished=finished)
+            openai_chat.answer(
+                answer_id=answer_id, model=request.model, created=created, choices=choices, finished=finished
+            )
         )
         return
-    stream = ChatStream(answer_id=answer_id, model=request.model, created=created, include_usage=request.include_usage)
+    stream = ChatStream(
+        answer_id=answer_id, model=request.model, created=created, n=request.n, include_usage=request.include_usage
+    )
     await exchange.open_stream()
     frames = [stream.opening()]
     while True:
@@ -155,31 +163,40 @@ def _project(stream: ChatStream, events: list[Event], frames: list[bytes], meter
     for event in events:
         if type(event) is Text:
             meter.saw_content()
-            frames.append(stream.text(event.text))
-        elif type(event) is Finished:
-            meter.saw_end(event)
-            frames.append(stream.closing(event))
-            return event
-        elif type(event) is Failed:
-            meter.saw_end(event)
-            raise _refusal(event)
+            frames.append(stream.text(event))
+        elif type(event) is Ended:
+            frames.append(stream.ended(event))
+        elif isinstance(event, FINAL):
+            finished = _whole(event, meter)
+            frames.append(stream.closing(finished))
+            return finished
     return None
 
 
-async def _collect(attempt: Attempt, events: list[Event], meter: Meter) -> tuple[str, Finished]:
-    """The whole text and the final event of an answer that does not stream."""
-    texts: list[str] = []
+async def _collect(attempt: Attempt, events: list[Event], n: int, meter: Meter) -> tuple[list[Choice], Finished]:
+    """The whole choices, in order, and the final event of an answer that does not stream."""
+    texts: list[list[str]] = [[] for _ in range(n)]
+    choices: dict[int, Choice] = {}
     while True:
         for event in events:
             if type(event) is Text:
-                texts.append(event.text)
-            elif type(event) is Finished:
-                meter.saw_end(event)
-                return "".join(texts), event
-            elif type(event) is Failed:
-                meter.saw_end(event)
-                raise _refusal(event)
+                texts[event.index].append(event.text)
+            elif type(event) is Ended:
+                choices[event.index] = Choice("".join(texts[event.index]), event.reason)
+            elif isinstance(event, FINAL):
+                finished = _whole(event, meter)
+                return [choices[index] for index in range(n)], finished
         events = await attempt.events()
+
+
+def _whole(final: Finished | Failed, meter: Meter) -> Finished:
+    """The end of an answer that is complete. Raises Refusal for one that broke, or that its neuron gave up."""
+    meter.saw_end(final)
+    if isinstance(final, Failed):
+        raise _refusal(final)
+    if final.reason == "cancelled":  # by the neuron, that stops or was cut off: what a client cancels is not relayed
+        raise unavailable("The neuron that worked on this request gave it up.", retry_after_s=5)
+    return final
 
 
 def _refusal(event: Failed) -> Refusal:

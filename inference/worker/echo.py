@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inference.events import Event, Finished, Started, Text
+from inference import grants
+from inference.events import ChoiceReason, Ended, Event, Finished, Started, Text
 from inference.requests import GenerationRequest
 from inference.worker.harness import Publish
 
@@ -19,9 +20,34 @@ _WORDS = (" the", " quick", " brown", " fox", " jumps", " over", " a", " lazy", 
 
 @dataclass
 class _Echo:
+    """A request that runs; each of its choices has `words` words."""
+
     request: GenerationRequest
     prompt_tokens: int
-    made: int = 0
+    most_words: int
+    words: int = 0
+
+    def step(self) -> list[Event]:
+        """One more word for every choice; after the last one the end, by `length` where the grant is what ended it."""
+        events: list[Event] = []
+        n = self.request.n
+        if self.words < self.most_words:
+            word, total = _WORDS[self.words % len(_WORDS)], self.words * n
+            for index in range(n):
+                events.append(Text(word, total + index + 1, index))
+            self.words += 1
+        if self.words == self.most_words:
+            events += self._end()
+        return events
+
+    def _end(self) -> list[Event]:
+        reason: ChoiceReason = "stop" if self.words == self.request.max_tokens else "length"
+        total = self.words * self.request.n
+        ended = [Ended(index, reason, total) for index in range(self.request.n)]
+        return [*ended, Finished(reason, self.prompt_tokens, total)]
+
+    def cancelled(self) -> Finished:
+        return Finished("cancelled", self.prompt_tokens, self.words * self.request.n)
 
 
 @dataclass(frozen=True)
@@ -32,12 +58,12 @@ class EchoStatus:
 
 
 class EchoHarness:
-    """Takes any number of requests at once; a request of n tokens ends after n steps by `stop`."""
+    """Takes any number of requests at once; a choice of so many tokens ends after as many steps by `stop`."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._models: set[str] = set()
-        self._inbox: deque[GenerationRequest] = deque()
+        self._inbox: deque[_Echo] = deque()
         self._cancelled: set[str] = set()
         self._running: dict[str, _Echo] = {}
         self._wake = threading.Event()
@@ -53,7 +79,13 @@ class EchoHarness:
         self._models.discard(model_id)
 
     def submit(self, request: GenerationRequest) -> None:
-        self._inbox.append(request)
+        prompt_tokens = sum(len((message.get("content") or "").split()) for message in request.messages)
+        bound = request.max_tokens
+        if refusal := grants.refusal(request, prompt_tokens=prompt_tokens, bound=bound):
+            self._publish([(request.id, refusal)])
+            return
+        most_words = grants.most_tokens(request, prompt_tokens=prompt_tokens, bound=bound)
+        self._inbox.append(_Echo(request, prompt_tokens, most_words))
         self._wake.set()
 
     def cancel(self, request_id: str) -> bool:
@@ -83,23 +115,18 @@ class EchoHarness:
     def _admit(self) -> list[tuple[str, Event]]:
         events: list[tuple[str, Event]] = []
         while self._inbox:
-            request = self._inbox.popleft()
-            prompt_tokens = sum(len((message.get("content") or "").split()) for message in request.messages)
-            self._running[request.id] = _Echo(request, prompt_tokens)
-            events.append((request.id, Started(prompt_tokens)))
+            echo = self._inbox.popleft()
+            self._running[echo.request.id] = echo
+            events.append((echo.request.id, Started(echo.prompt_tokens)))
         return events
 
     def _step(self) -> list[tuple[str, Event]]:
         events: list[tuple[str, Event]] = []
         for request_id, echo in list(self._running.items()):
-            if request_id in self._cancelled:
+            step = [echo.cancelled()] if request_id in self._cancelled else echo.step()
+            for event in step:
+                events.append((request_id, event))
+            if type(step[-1]) is Finished:
                 self._cancelled.discard(request_id)
-                events.append((request_id, Finished("cancelled", echo.prompt_tokens, echo.made)))
-            else:
-                events.append((request_id, Text(_WORDS[echo.made % len(_WORDS)], echo.made + 1)))
-                echo.made += 1
-                if echo.made < echo.request.max_tokens:
-                    continue
-                events.append((request_id, Finished("stop", echo.prompt_tokens, echo.made)))
-            del self._running[request_id]
+                del self._running[request_id]
         return events

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class Neuron:
     # -- listening and reporting -----------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Take cancels from the control stream. Its beginning is ours: `start` emptied it."""
+        """Take cancels and settled attempts from the control stream. Its beginning is ours: `start` emptied it."""
         position: bytes | str = "0"
         while not self._stopping.is_set():
             try:
@@ -130,8 +130,9 @@ class Neuron:
                 continue
             for message_id, fields in (entry for _, entries in streams or [] for entry in entries):
                 position = message_id
-                for attempt_id in wire.decode_ids(fields[wire.CANCEL_FIELD]):
+                for attempt_id in _ids(fields, wire.CANCEL_FIELD):
                     self.cancel(attempt_id)
+                self._publisher.settled(_ids(fields, wire.SETTLED_FIELD))
 
     def _report(self) -> None:
         while not self._stopping.is_set():
@@ -161,9 +162,14 @@ class Neuron:
             devices=self._host.devices(),
             models=[] if leaving else self.models.reports(),
             running=self._publisher.open_attempts,
+            finals=self._publisher.final_records.unsettled(),
             driver_version=self._host.driver_version,
             cuda_version=self._host.cuda_version,
             cuda_missing_reason=self._host.cuda_missing_reason,
             leaving=leaving,
         )
         self._redis.xadd(REPORTS_STREAM, {"r": encode_report(report)}, maxlen=REPORTS_KEPT, approximate=True)
+
+
+def _ids(fields: Mapping[bytes, bytes], field: bytes) -> list[str]:
+    return wire.decode_ids(fields[field]) if field in fields else []

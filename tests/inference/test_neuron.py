@@ -9,9 +9,11 @@ import pytest
 import redis
 
 from fleet.live import live_neurons
+from fleet.reports import REPORTS_STREAM, control_stream, decode_report
 from inference import wire
 from inference.events import Failed, Finished, Started
 from inference.requests import GenerationRequest
+from inference.worker import final_records
 from inference.worker.neuron import Neuron
 from tests.stack.running import wait_until
 
@@ -84,6 +86,49 @@ def test_a_model_that_is_not_here_is_refused(neuron: Neuron, redis_url: str) -> 
     [(_, final)] = finals(redis_url)
     assert isinstance(final, Failed)
     assert final.code == "service_unavailable"
+
+
+def reported_finals(redis_url: str) -> dict[str, tuple[int, int]]:
+    """Of the newest report."""
+    with redis.Redis.from_url(redis_url) as client:
+        reports = client.xrevrange(REPORTS_STREAM, count=1)
+    return decode_report(reports[0][1][b"r"]).finals if reports else {}
+
+
+def test_reports_tell_what_was_not_settled_until_it_is(
+    neuron: Neuron, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(final_records, "UNSETTLED_AFTER_S", 0.0)
+    for attempt in ("x", "y"):
+        neuron.take(order(neuron, attempt))
+    wait_until(lambda: reported_finals(redis_url) == {"x": (2, 3), "y": (2, 3)}, what="both to be reported")
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(control_stream("n"), {wire.SETTLED_FIELD: wire.encode_ids(["x"])})
+    wait_until(lambda: reported_finals(redis_url) == {"y": (2, 3)}, what="the settled one to be gone")
+
+
+def test_one_entry_can_cancel_and_settle(neuron: Neuron, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(final_records, "UNSETTLED_AFTER_S", 0.0)
+    neuron.take(order(neuron, "over"))
+    neuron.take(order(neuron, "endless", max_tokens=10**9))
+    wait_until(lambda: "over" in reported_finals(redis_url), what="the first to be reported")
+    both = {wire.CANCEL_FIELD: wire.encode_ids(["endless"]), wire.SETTLED_FIELD: wire.encode_ids(["over"])}
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(control_stream("n"), both)
+    wait_until(lambda: list(reported_finals(redis_url)) == ["endless"], what="one to end and the other to be gone")
+    assert dict(finals(redis_url)).keys() == {"over", "endless"}
+
+
+def test_a_cancel_is_heard_while_tasks_pour_in(neuron: Neuron, redis_url: str) -> None:
+    neuron.take(order(neuron, "endless", max_tokens=10**9))
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(control_stream("n"), {wire.CANCEL_FIELD: wire.encode_ids(["endless"])})
+    poured = 0
+    while "endless" not in dict(finals(redis_url)):
+        for _ in range(50):
+            neuron.take(order(neuron, f"poured-{poured}", max_tokens=1))
+            poured += 1
+        assert poured < 20_000
 
 
 def test_reports_tell_what_it_holds_and_the_last_one_says_goodbye(neuron: Neuron, redis_url: str) -> None:

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from inference.dialects import openai_chat
-from inference.dialects.openai_chat import ChatStream, parse
+from inference.dialects.openai_chat import ChatStream, Choice, parse
 from inference.dialects.openai_errors import last_events
-from inference.events import Finished
+from inference.events import Ended, Finished, Text
 from inference.refusals import Refusal, unavailable
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -29,7 +29,7 @@ def test_the_least_body_gets_the_defaults() -> None:
     request = parse(body())
     assert (request.model, request.messages) == ("m", MESSAGES)
     assert (request.sampling.temperature, request.sampling.top_p, request.sampling.seed) == (1.0, 1.0, None)
-    assert (request.max_tokens, request.stop, request.stream, request.include_usage) == (4096, [], False, False)
+    assert (request.n, request.stop, request.stream, request.include_usage) == (1, [], False, False)
 
 
 def test_null_means_absent() -> None:
@@ -49,6 +49,20 @@ def test_null_means_absent() -> None:
 )
 def test_the_smaller_of_both_output_bounds_counts(stated: dict[str, int], bound: int) -> None:
     assert parse(body(**stated)).max_tokens == bound
+
+
+def test_a_bound_that_is_not_stated_stays_open_for_the_gateway() -> None:
+    request = parse(body())
+    assert request.max_tokens is None
+    generation = request.generation("a", max_tokens=50, granted=70)
+    assert (generation.max_tokens, generation.granted, generation.n) == (50, 70, 1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 128])
+def test_up_to_128_choices_are_asked_for(n: int) -> None:
+    request = parse(body(n=n))
+    assert request.n == n
+    assert request.generation("a", max_tokens=5, granted=None).n == n
 
 
 def test_text_parts_are_joined_and_unknown_fields_ignored() -> None:
@@ -98,8 +112,9 @@ def test_tool_history_is_kept_for_the_template() -> None:
         ({"stream": "yes"}, "stream"),
         ({"stream_options": []}, "stream_options"),
         ({"model": 5}, "model"),
-        ({"n": 2}, "n"),
         ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": 1.5}, "n"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"functions": [{}]}, "functions"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
@@ -181,8 +196,29 @@ def frames(*parts: bytes) -> list[str]:
 
 
 def a_stream(*, include_usage: bool) -> list[str]:
-    stream = ChatStream(answer_id="chatcmpl-1", model="m", created=7, include_usage=include_usage)
-    return frames(stream.opening(), stream.text('a "b"\n'), stream.closing(Finished("stop", 3, 2)))
+    stream = ChatStream(answer_id="chatcmpl-1", model="m", created=7, n=1, include_usage=include_usage)
+    return frames(
+        stream.opening(),
+        stream.text(Text('a "b"\n', 1)),
+        stream.ended(Ended(0, "stop", 2)),
+        stream.closing(Finished("stop", 3, 2)),
+    )
+
+
+def two_choices(*, include_usage: bool) -> bytes:
+    """The second choice ends first."""
+    stream = ChatStream(answer_id="chatcmpl-1", model="m", created=7, n=2, include_usage=include_usage)
+    return b"".join(
+        [
+            stream.opening(),
+            stream.text(Text("a", 1)),
+            stream.text(Text("b", 2, 1)),
+            stream.ended(Ended(1, "stop", 3)),
+            stream.text(Text("c", 4)),
+            stream.ended(Ended(0, "length", 4)),
+            stream.closing(Finished("length", 3, 4)),
+        ]
+    )
 
 
 def test_without_include_usage_the_usage_rides_on_the_last_choice() -> None:
@@ -200,6 +236,34 @@ def test_with_include_usage_it_comes_in_a_chunk_of_its_own() -> None:
     assert json.loads(usage)["choices"] == []
     assert json.loads(usage)["usage"]["completion_tokens"] == 2
     assert done == "[DONE]"
+
+
+HEAD = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m"'
+USAGE = (
+    '"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,'
+    '"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}'
+)
+TWO_CHOICES = [
+    '[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]',
+    '[{"index":1,"delta":{"role":"assistant","content":""},"finish_reason":null}]',
+    '[{"index":0,"delta":{"content":"a"},"finish_reason":null}]',
+    '[{"index":1,"delta":{"content":"b"},"finish_reason":null}]',
+    '[{"index":1,"delta":{},"finish_reason":"stop"}]',
+    '[{"index":0,"delta":{"content":"c"},"finish_reason":null}]',
+    '[{"index":0,"delta":{},"finish_reason":"length"}]',
+]
+
+
+def test_two_choices_stream_with_their_index_and_one_usage_at_the_end() -> None:
+    chunks = [f'data: {{{HEAD},"choices":{choices}}}\n\n' for choices in TWO_CHOICES]
+    with_usage = f'data: {{{HEAD},"choices":{TWO_CHOICES[-1]},{USAGE}}}\n\n'
+    assert two_choices(include_usage=False).decode() == "".join([*chunks[:-1], with_usage, "data: [DONE]\n\n"])
+
+
+def test_two_choices_with_include_usage_end_with_a_chunk_without_choices() -> None:
+    chunks = [f'data: {{{HEAD},"choices":{choices}}}\n\n' for choices in TWO_CHOICES]
+    usage = f'data: {{{HEAD},"choices":[],{USAGE}}}\n\n'
+    assert two_choices(include_usage=True).decode() == "".join([*chunks, usage, "data: [DONE]\n\n"])
 
 
 def test_every_chunk_has_the_same_head() -> None:
@@ -221,16 +285,14 @@ def test_an_error_after_the_200_is_one_event_and_the_end() -> None:
     assert done == "[DONE]"
 
 
-def test_a_whole_answer_has_the_text_and_the_counts() -> None:
-    whole = json.loads(
-        openai_chat.answer(answer_id="chatcmpl-1", model="m", created=7, text="hi", finished=Finished("length", 3, 2))
+def test_a_whole_answer_has_its_choices_in_order_and_the_counts() -> None:
+    choices = [Choice("hi", "length"), Choice("", "stop")]
+    finished = Finished("length", 3, 4)
+    whole = openai_chat.answer(answer_id="chatcmpl-1", model="m", created=7, choices=choices, finished=finished)
+    assert whole.decode() == (
+        '{"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"m","choices":['
+        '{"index":0,"message":{"role":"assistant","content":"hi","refusal":null},"logprobs":null,'
+        '"finish_reason":"length"},'
+        '{"index":1,"message":{"role":"assistant","content":"","refusal":null},"logprobs":null,'
+        f'"finish_reason":"stop"}}],{USAGE}}}'
     )
-    assert whole["choices"] == [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "hi", "refusal": None},
-            "logprobs": None,
-            "finish_reason": "length",
-        }
-    ]
-    assert whole["usage"]["prompt_tokens"] == 3

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from inference import wire
-from inference.events import Event, Finished, Started, Text
+from inference.events import Ended, Event, Failed, Finished, Started, Text
+from inference.worker import final_records
 from inference.worker.publisher import Publisher
 
 
@@ -54,6 +55,16 @@ def test_the_text_of_a_whole_answer_travels_together(client: redis.Redis, publis
     assert published(client, "g") == [("x", 0, Started(3)), ("x", 1, Text("ab", 2)), ("x", 2, Finished("stop", 3, 2))]
 
 
+def test_the_choices_of_a_whole_answer_travel_each_in_one_piece(client: redis.Redis, publisher: Publisher) -> None:
+    publisher.open("x", gateway="g", stream=False)
+    texts: list[Event] = [Text("a", 1, 0), Text("b", 2, 1), Text("c", 3, 0), Text("d", 4, 1)]
+    ends: list[Event] = [Ended(0, "stop", 4), Ended(1, "stop", 4), Finished("stop", 3, 4)]
+    publisher.publish([("x", event) for event in [Started(3), *texts, *ends]])
+    publisher.stop()
+    # The count is the newest one: all that was sampled until then is on its way with it.
+    assert [event for _, _, event in published(client, "g")] == [Started(3), Text("ac", 4, 0), Text("bd", 4, 1), *ends]
+
+
 def test_each_gateway_gets_only_its_own(client: redis.Redis, publisher: Publisher) -> None:
     publisher.open("x", gateway="g", stream=True)
     publisher.open("y", gateway="h", stream=True)
@@ -71,3 +82,54 @@ def test_an_attempt_is_open_until_redis_has_its_final_event(client: redis.Redis,
     publisher.stop()
     assert publisher.open_attempts == []
     assert published(client, "g")[-1] == ("x", 1, Finished("stop", 3, 0))
+
+
+# -- final records -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record counts as unsettled from its first moment."""
+    monkeypatch.setattr(final_records, "UNSETTLED_AFTER_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_an_attempt_came_to_is_kept_until_it_is_settled(publisher: Publisher) -> None:
+    for attempt in ("x", "y"):
+        publisher.open(attempt, gateway="g", stream=True)
+        publisher.publish(a_run(attempt))
+    publisher.stop()
+    assert publisher.final_records.unsettled() == {"x": (3, 2), "y": (3, 2)}
+    publisher.settled(["x"])
+    assert publisher.final_records.unsettled() == {"y": (3, 2)}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_attempt_that_broke_is_kept_and_one_that_was_refused_is_not(publisher: Publisher) -> None:
+    ends = {"refused": Failed("grant_exceeded", "no"), "broke": Failed(None, "broke", {}, 3, 2)}
+    for attempt, end in ends.items():
+        publisher.open(attempt, gateway="g", stream=True)
+        publisher.publish([(attempt, end)])
+    publisher.stop()
+    assert publisher.final_records.unsettled() == {"broke": (3, 2)}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_attempt_that_is_settled_before_it_ends_leaves_no_record(publisher: Publisher) -> None:
+    publisher.open("x", gateway="g", stream=True)
+    publisher.settled(["x"])
+    publisher.publish(a_run("x"))
+    publisher.stop()
+    assert publisher.open_attempts == []
+    assert publisher.final_records.unsettled() == {}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_redis_never_acknowledged_is_no_record() -> None:
+    with redis.Redis(port=1) as nobody:  # nothing listens there
+        publisher = Publisher(nobody, on_outage=lambda: None)
+        publisher.open("x", gateway="g", stream=True)
+        publisher.publish(a_run("x"))
+        publisher.start()
+        publisher.stop()
+    assert publisher.final_records.unsettled() == {}
