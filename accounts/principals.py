@@ -15,8 +15,8 @@ from typing import Any
 from psycopg import AsyncConnection
 
 _PRINCIPALS = """
-SELECT k.digest, k.id, k.key_id, a.name, k.scope, k.allowed_models, k.expires_at,
-       k.revoked_at IS NULL AND a.suspended_at IS NULL
+SELECT k.digest, k.id, k.key_id, a.id, a.name, k.scope, k.allowed_models, k.expires_at,
+       k.revoked_at IS NULL AND a.suspended_at IS NULL AND a.closed_at IS NULL
          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 FROM accounts_apikey k JOIN accounts_account a ON a.id = k.account_id
 WHERE k.digest = ANY(%s)
@@ -34,6 +34,7 @@ class Principal:
 
     key_pk: int
     key_id: str
+    account_pk: int
     account: str
     scope: str
     allowed_models: frozenset[str]
@@ -61,13 +62,14 @@ async def find_principals(connection: AsyncConnection[Any], digests: Collection[
         bytes(digest): Principal(
             key_pk=key_pk,
             key_id=key_id,
+            account_pk=account_pk,
             account=account,
             scope=scope,
             allowed_models=frozenset(allowed),
             expires_at_s=expires_at.timestamp() if expires_at else None,
             active=active,
         )
-        for digest, key_pk, key_id, account, scope, allowed, expires_at, active in await cursor.fetchall()
+        for digest, key_pk, key_id, account_pk, account, scope, allowed, expires_at, active in await cursor.fetchall()
     }
 
 

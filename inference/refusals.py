@@ -12,6 +12,8 @@ STATUS_OF_CODE = {
     "context_length_exceeded": 400,
     "vision_unsupported": 400,
     "template_render_failed": 422,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
     "service_unavailable": 503,
 }
 

@@ -21,6 +21,10 @@ EVENTS_FIELD = b"e"
 CANCEL_FIELD = b"c"
 SETTLED_FIELD = b"s"
 
+#: Field of a gateway's event stream that holds one msgpack list of attempt ids: what any neuron publishes for them
+#: after this entry is neither relayed nor billed (DESIGN 3.7). The order of the stream is the fence's generation.
+FENCE_FIELD = b"f"
+
 #: An event stream nobody trims any more (its gateway died) is gone after a day.
 EVENTS_KEPT_S = 86_400
 

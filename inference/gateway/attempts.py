@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterable
 
 from fleet.reports import NeuronReport
-from inference.events import FINAL, Event, Started
+from inference.events import Event, Failed, Finished, Started
 from inference.refusals import Refusal
 
-#: Events a client may leave unread before its attempt is ended: more than any model's longest answer has steps.
+#: Events a client may leave unread before its attempt is ended: more than hours of one answer, minutes of 128 choices.
 MOST_UNREAD_EVENTS = 50_000
+#: Reports without an attempt that had started, before it counts as lost. Final records appear in them after 5 s.
+MOST_MISSED_REPORTS = 7
 
 
 class AttemptLost(Refusal):
@@ -21,20 +23,30 @@ class AttemptLost(Refusal):
 
 
 class Attempt:
-    """One attempt. Its gateway's relay pushes, its consumer takes; both run on the gateway's event loop."""
+    """One attempt. Its gateway's relay pushes, its consumer takes; both run on the gateway's event loop.
+
+    It ends twice: for its consumer at the final event or a fault of this side, and for the books once nothing can
+    come any more that counts (`over`): at the final event, or at a fence, which closes the stream for this attempt.
+    """
 
     __slots__ = (
         "_fault",
+        "_news",
         "_next_seq",
         "_pending",
-        "_wake",
         "ended",
+        "estimated",
+        "final",
+        "first_position",
         "id",
         "key_pk",
+        "lost",
         "missed_reports",
         "model",
         "neuron",
+        "over",
         "started",
+        "tokens",
     )
 
     def __init__(self, attempt_id: str, *, model: str, neuron: NeuronReport, key_pk: int | None) -> None:
@@ -43,34 +55,78 @@ class Attempt:
         self.neuron = neuron
         self.key_pk = key_pk
         self.started = False
+        #: Nothing more comes for the consumer.
         self.ended = False
+        #: Nothing more comes that counts; `estimated` if no final event said so.
+        self.over = False
+        self.estimated = False
+        #: Its neuron is gone or knows nothing of it: no final event is to be expected.
+        self.lost = False
+        self.final: Finished | Failed | None = None
+        #: (prompt, completion): the engine's own counts, as high as they have come.
+        self.tokens = (0, 0)
         self.missed_reports = 0
+        #: Where the gateway's stream was read to when this attempt began: nothing after it may be trimmed away.
+        self.first_position = "0"
         self._next_seq = 0
         self._pending: list[Event] = []
         self._fault: Refusal | None = None
-        self._wake = asyncio.Event()
+        self._news = asyncio.Event()
 
     def push(self, seq: int, event: Event) -> None:
-        """Take the next event. One seen before is dropped: a neuron sends again what it is not sure of."""
-        if self.ended or seq < self._next_seq:
+        """Take the next event. One seen before is dropped: a neuron sends again what it is not sure of.
+
+        What comes after the consumer's end still counts, since it was generated and has left the neuron.
+        """
+        if self.over or seq < self._next_seq:
             return
-        if seq > self._next_seq:
-            self.fail(AttemptLost("Events of this answer were lost between the neuron and the gateway."))
-            return
-        self._next_seq += 1
-        self._pending.append(event)
-        if type(event) is Started:
+        gap, self._next_seq = seq > self._next_seq, seq + 1
+        self._count(event)
+        if not self.ended:
+            if gap:
+                self.fail(AttemptLost("Events of this answer were lost between the neuron and the gateway."))
+            else:
+                self._pending.append(event)
+                self.ended = self.final is not None
+        self._news.set()
+
+    def _count(self, event: Event) -> None:
+        prompt, completion = self.tokens
+        if isinstance(event, Started):
             self.started = True
-        elif type(event) in FINAL:
-            self.ended = True
-        self._wake.set()
+            self.tokens = (event.prompt_tokens, completion)
+        elif isinstance(event, Finished | Failed):
+            self.final, self.over = event, True
+            self.tokens = (event.prompt_tokens, event.completion_tokens)
+        else:
+            self.tokens = (prompt, max(completion, event.completion_tokens))
 
     def fail(self, fault: Refusal) -> None:
-        """End the attempt from this side. What had come before is still delivered."""
+        """End the attempt for its consumer. What had come before is still delivered."""
         if not self.ended:
             self.ended = True
             self._fault = fault
-            self._wake.set()
+            self._news.set()
+
+    def lose(self, fault: Refusal) -> None:
+        """No final event will come: the consumer is told, and the books need wait no longer than for a fence."""
+        self.lost = True
+        self.fail(fault)
+        self._news.set()
+
+    def fence(self) -> None:
+        """The stream is closed for this attempt: what came before counts, and nothing that comes later."""
+        if not self.over:
+            self.over = self.estimated = True
+            self.lose(AttemptLost("This request was given up; another gateway may have settled it."))
+
+    def recover(self, tokens: tuple[int, int]) -> None:
+        """Its neuron still had the final record whose event was lost on the way."""
+        if not self.over:
+            self.tokens = max(self.tokens[0], tokens[0]), max(self.tokens[1], tokens[1])
+            self.over = True
+            self.fail(AttemptLost("Events of this answer were lost between the neuron and the gateway."))
+            self._news.set()
 
     @property
     def unread(self) -> int:
@@ -84,14 +140,28 @@ class Attempt:
         while not self._pending:
             if self._fault is not None:
                 raise self._fault
-            if timeout_s is None:
-                await self._wake.wait()
-            else:
-                async with asyncio.timeout(timeout_s):
-                    await self._wake.wait()
-            self._wake.clear()
+            await self._wait(timeout_s)
         events, self._pending = self._pending, []
         return events
+
+    async def conclusion(self, timeout_s: float | None = None) -> None:
+        """Wait until it is over or lost, when no consumer takes events any more. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not (self.over or self.lost):
+                await self._wait(None)
+
+    async def closing(self) -> None:
+        """Wait until it is over."""
+        while not self.over:
+            await self._wait(None)
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        if timeout_s is None:
+            await self._news.wait()
+        else:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        self._news.clear()
 
 
 class Attempts:
@@ -130,29 +200,42 @@ class Attempts:
             attempt.fail(fault)
         return hit
 
-    def fail_all(self, fault: Refusal) -> None:
+    def lose_all(self, fault: Refusal) -> None:
         for attempt in self._by_id.values():
-            attempt.fail(fault)
+            attempt.lose(fault)
+
+    def oldest_position(self, now: str) -> str:
+        """The first position of the stream that is still needed; `now` where nothing is."""
+        return min((attempt.first_position for attempt in self._by_id.values()), key=stream_order, default=now)
 
     def check(self, report: NeuronReport) -> None:
         """Hold the attempts on a neuron against its newest report.
 
-        Another boot knows nothing of them. One that has started and is absent from two reports in a row was lost:
-        a final event is published before the attempt leaves the report, so it would have come.
+        Another boot knows nothing of them. One that has started and is absent from two reports in a row was lost,
+        unless the neuron has its final record: a final event is published before the attempt leaves the report.
         """
         for attempt in self._by_id.values():
-            if attempt.neuron.name != report.name or attempt.ended:
+            if attempt.neuron.name != report.name or attempt.over or attempt.lost:
                 continue
+            record = report.finals.get(attempt.id)
             if attempt.neuron.boot_id != report.boot_id:
-                attempt.fail(AttemptLost("The neuron that worked on this request restarted."))
+                attempt.lose(AttemptLost("The neuron that worked on this request restarted."))
+            elif record is not None:
+                attempt.recover(record)
             elif attempt.started:
                 attempt.missed_reports = 0 if attempt.id in report.running else attempt.missed_reports + 1
-                if attempt.missed_reports >= 2:
-                    attempt.fail(AttemptLost("The neuron lost track of this request."))
+                if attempt.missed_reports >= MOST_MISSED_REPORTS:
+                    attempt.lose(AttemptLost("The neuron lost track of this request."))
 
     def lose_neurons(self, silent: Iterable[str]) -> None:
         """End the attempts on neurons that have fallen silent."""
         names = set(silent)
         for attempt in self._by_id.values():
-            if attempt.neuron.name in names:
-                attempt.fail(AttemptLost("The neuron that worked on this request stopped answering."))
+            if attempt.neuron.name in names and not attempt.over:
+                attempt.lose(AttemptLost("The neuron that worked on this request stopped answering."))
+
+
+def stream_order(position: str) -> tuple[int, int]:
+    """Redis orders entries by their time and a number within it."""
+    time_ms, _, number = position.partition("-")
+    return int(time_ms), int(number or 0)

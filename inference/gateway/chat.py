@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
+from accounts.money import Prices
 from accounts.principals import Principal
 from fleet import routing
+from fleet.catalogue import CatalogueEntry
 from fleet.reports import NeuronReport
 from inference import wire
 from inference.dialects import openai_chat
 from inference.dialects.openai_chat import ChatRequest, ChatStream, Choice
 from inference.events import FINAL, Ended, Event, Failed, Finished, Text
 from inference.gateway.attempts import Attempt, AttemptLost
+from inference.gateway.books import Hold
 from inference.gateway.dispatch import START_LIMIT_S
 from inference.gateway.exchange import Exchange
 from inference.gateway.meter import Meter
@@ -25,6 +30,10 @@ log = structlog.get_logger(__name__)
 
 #: How often a request is tried on another neuron when its neuron is lost before the first token left.
 MOST_ATTEMPTS = 2
+#: How long a lost attempt is waited for to be fenced before another one may be made.
+FENCE_LIMIT_S = 3.0
+#: The estimate of a prompt (MISSION G14): the exact count decides.
+BYTES_PER_TOKEN = 4
 
 
 async def complete_chat(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
@@ -35,7 +44,7 @@ async def complete_chat(gateway: Gateway, exchange: Exchange, principal: Princip
     exchange.facts.update(dialect="openai-chat", model=request.model, stream=request.stream)
     meter = Meter(request.model)
     try:
-        await _complete(gateway, exchange, principal, request, meter)
+        await ChatCall(gateway, exchange, principal, request, meter).run()
     except BaseException as fault:
         meter.count_error(fault)
         raise
@@ -53,44 +62,146 @@ def require_model(gateway: Gateway, principal: Principal | None, model_id: str) 
         )
 
 
-async def _complete(
-    gateway: Gateway, exchange: Exchange, principal: Principal | None, request: ChatRequest, meter: Meter
-) -> None:
-    """Try the request on a neuron, and once more on another one if the first is lost before a token left."""
-    avoid: list[str] = []
-    while True:
-        neuron = _route(gateway, request.model, avoid)
-        meter.node = neuron.name
-        attempt = Attempt(
-            f"{exchange.request_id[4:]}.{len(avoid)}",
-            model=request.model,
-            neuron=neuron,
-            key_pk=principal.key_pk if principal else None,
-        )
-        gateway.attempts.open(attempt)
-        finished = False
+class GrantExceeded(Exception):  # noqa: N818 - what the neuron calls it, and no error
+    """The neuron's exact count does not fit the reservation; nothing was generated."""
+
+    def __init__(self, event: Failed) -> None:
+        super().__init__(event.message)
+        self.prompt_tokens = int(event.diagnostics["prompt_tokens"])
+        self.bound = int(event.diagnostics["bound"])
+
+
+class ChatCall:
+    """One request on its way: reserved once, tried on one neuron or two, and closed once whichever way it ends."""
+
+    def __init__(
+        self, gateway: Gateway, exchange: Exchange, principal: Principal | None, request: ChatRequest, meter: Meter
+    ) -> None:
+        self._gateway = gateway
+        self._exchange = exchange
+        self._principal = principal
+        self._request = request
+        self._meter = meter
+        self._hold: Hold | None = None
+        self._attempts = 0
+        self._avoid: list[str] = []
+
+    async def run(self) -> None:
+        """Try on a neuron: again with a larger reservation, or on another neuron if no token had left the first."""
+        neuron = _route(self._gateway, self._request.model, self._avoid)
+        if self._principal is not None:
+            self._hold = await self._reserve(self._principal, neuron)
         try:
-            generation = request.generation(
-                attempt.id, max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS, granted=None
-            )
-            gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
-            events = await _first_events(attempt)
-            await _relay(exchange, request, attempt, events, meter)
-            finished = True
-            return
-        except AttemptLost:
-            avoid.append(neuron.name)
-            if (
-                exchange.status is not None
-                or len(avoid) == MOST_ATTEMPTS
-                or not _another(gateway, request.model, avoid)
-            ):
-                raise
-            log.warning("attempt_lost", request=exchange.request_id, neuron=neuron.name)
+            while True:
+                attempt = self._open(neuron)
+                try:
+                    await self._answer(attempt)
+                    return
+                except GrantExceeded as grant:
+                    await self._extend(grant)
+                except AttemptLost:
+                    if self._exchange.status is not None or not await self._may_try_again(attempt):
+                        raise
+                    log.warning("attempt_lost", request=self._exchange.request_id, neuron=neuron.name)
+                    neuron = _route(self._gateway, self._request.model, self._avoid)
+                self._gateway.attempts.close(attempt)
         finally:
-            gateway.attempts.close(attempt)
-            if not finished:
-                gateway.relay.cancel(attempt)
+            self._close()
+
+    async def _reserve(self, principal: Principal, neuron: NeuronReport) -> Hold:
+        entry = self._gateway.fleet.catalogue.get(self._request.model)
+        return await self._gateway.books.reserve(
+            self._exchange.id,
+            principal,
+            model=self._request.model,
+            node=neuron.name,
+            prompt_estimate=max(1, len(self._exchange.body) // BYTES_PER_TOKEN),
+            bound=_output_bound(self._request, neuron),
+            stated=self._request.max_tokens is not None,
+            sequences=self._request.n,
+            prices=prices_of(entry),
+        )
+
+    async def _extend(self, grant: GrantExceeded) -> None:
+        assert self._hold is not None, "without a reservation there is no grant to exceed"
+        if self._attempts == MOST_ATTEMPTS + 1:
+            raise Refusal("The request was counted differently each time; the error was logged under its id.")
+        await self._gateway.books.extend(self._hold, prompt_tokens=grant.prompt_tokens, bound=grant.bound)
+
+    def _open(self, neuron: NeuronReport) -> Attempt:
+        """Send the request to a neuron."""
+        gateway, hold = self._gateway, self._hold
+        self._meter.node = neuron.name
+        attempt = Attempt(
+            f"{self._exchange.id.hex}.{self._attempts}",
+            model=self._request.model,
+            neuron=neuron,
+            key_pk=self._principal.key_pk if self._principal else None,
+        )
+        self._attempts += 1
+        self._exchange.attempt = attempt
+        attempt.first_position = gateway.relay.position
+        gateway.attempts.open(attempt)
+        generation = self._request.generation(
+            attempt.id,
+            max_tokens=hold.bound if hold else _output_bound(self._request, neuron),
+            granted=hold.granted if hold else None,
+        )
+        gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
+        return attempt
+
+    async def _answer(self, attempt: Attempt) -> None:
+        events = await _first_events(attempt)
+        if isinstance(events[0], Failed) and events[0].code == "grant_exceeded":
+            raise GrantExceeded(events[0])
+        await _relay(self._exchange, self._request, attempt, events, meter=self._meter, before_end=self._settle)
+
+    async def _settle(self) -> None:
+        """Before the last bytes leave: who has a whole answer finds it billed."""
+        attempt = self._exchange.attempt
+        if self._hold is not None and attempt is not None:
+            await self._gateway.books.settle_in_time(self._hold, attempt)
+
+    async def _may_try_again(self, attempt: Attempt) -> bool:
+        """Whether another neuron can be asked: nothing that was generated has left this one, and nothing will."""
+        self._avoid.append(attempt.neuron.name)
+        if len(self._avoid) == MOST_ATTEMPTS or not _another(self._gateway, self._request.model, self._avoid):
+            return False
+        self._gateway.relay.fence(attempt)
+        self._gateway.relay.cancel(attempt)
+        try:
+            async with asyncio.timeout(FENCE_LIMIT_S):
+                await attempt.closing()
+        except TimeoutError:
+            return False
+        return attempt.tokens[1] == 0
+
+    def _close(self) -> None:
+        """See that the neuron stops and the reservation is closed, unless both have happened."""
+        gateway, hold, attempt = self._gateway, self._hold, self._exchange.attempt
+        if hold is None:
+            if attempt is not None:
+                gateway.attempts.close(attempt)
+                if not attempt.over:
+                    gateway.relay.cancel(attempt)
+        elif not hold.closing:
+            if attempt is None:
+                gateway.books.release(hold)
+            else:
+                gateway.books.conclude(hold, attempt)
+
+
+def prices_of(entry: CatalogueEntry | None) -> Prices | None:
+    if entry is None or entry.input_price is None or entry.output_price is None:
+        return None
+    return Prices(entry.input_price, entry.output_price, entry.cached_price, entry.reasoning_price)
+
+
+def _output_bound(request: ChatRequest, neuron: NeuronReport) -> int:
+    """The bound of one sequence: stated or default, and never more than the model's whole context."""
+    bound = request.max_tokens if request.max_tokens is not None else DEFAULT_MAX_TOKENS
+    facts = next((model.facts for model in neuron.models if model.id == request.model), {})
+    return max(1, min(bound, int(facts.get("context_tokens", bound))))
 
 
 def _route(gateway: Gateway, model_id: str, avoid: list[str]) -> NeuronReport:
@@ -128,14 +239,26 @@ async def _first_events(attempt: Attempt) -> list[Event]:
         raise Refusal(message, code="rate_limit_exceeded", status=503, retry_after_s=10) from fault
 
 
-async def _relay(exchange: Exchange, request: ChatRequest, attempt: Attempt, events: list[Event], meter: Meter) -> None:
-    """Turn events into the client's answer, as chunks or whole, up to the final event."""
+async def _relay(
+    exchange: Exchange,
+    request: ChatRequest,
+    attempt: Attempt,
+    events: list[Event],
+    *,
+    meter: Meter,
+    before_end: Callable[[], Awaitable[None]],
+) -> None:
+    """Turn events into the client's answer, as chunks or whole, up to the final event.
+
+    `before_end` is awaited when all is there and only the last bytes are to be sent.
+    """
     if type(events[0]) is Failed:
         raise _refusal(events[0])
     answer_id, created = f"chatcmpl-{exchange.request_id[4:]}", int(time.time())
     if not request.stream:
         choices, finished = await _collect(attempt, events, request.n, meter)
         meter.saw_content()
+        await before_end()
         await exchange.answer(
             openai_chat.answer(
                 answer_id=answer_id, model=request.model, created=created, choices=choices, finished=finished
@@ -150,6 +273,7 @@ async def _relay(exchange: Exchange, request: ChatRequest, attempt: Attempt, eve
     while True:
         final = _project(stream, events, frames, meter)
         if final is not None:
+            await before_end()
             await exchange.send_last(b"".join(frames))
             return
         if frames:

@@ -16,11 +16,12 @@ import structlog
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 
+from accounts.credentials import presented_secret
 from accounts.principals import Principal
 from inference.gateway import metrics, models_list
 from inference.gateway.chat import complete_chat
 from inference.gateway.exchange import Exchange
-from inference.gateway.principals import no_key, presented_secret
+from inference.gateway.principals import no_key
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal, unavailable
 
@@ -117,6 +118,8 @@ class V1Consumer(AsyncConsumer):
             await exchange.refuse(Refusal("Something went wrong here; the error was logged under this request's id."))
         finally:
             self._gateway.leave()
+            if exchange.identified and exchange.method == "POST":
+                self._gateway.records.add(exchange)
             self._log(exchange)
 
     async def _run_endpoint(self, exchange: Exchange, *, too_large: bool) -> None:
@@ -140,12 +143,11 @@ class V1Consumer(AsyncConsumer):
         """Who asks. None is anonymous, where that is allowed; a wrong key is refused always."""
         secret = presented_secret(exchange.headers)
         if secret is not None:
-            principal = await self._gateway.principals.identify(secret)
-            exchange.key_id = principal.key_id
-            return principal
-        if self._gateway.require_auth:
+            exchange.principal = await self._gateway.principals.identify(secret)
+        elif self._gateway.require_auth:
             raise no_key()
-        return None
+        exchange.identified = True
+        return exchange.principal
 
     @staticmethod
     def _log(exchange: Exchange) -> None:
@@ -155,7 +157,7 @@ class V1Consumer(AsyncConsumer):
             method=exchange.method,
             path=exchange.path,
             status=exchange.status,
-            key=exchange.key_id,
+            key=exchange.principal.key_id if exchange.principal else None,
             seconds=round(time.monotonic() - exchange.started_s, 3),
             **exchange.facts,
         )

@@ -6,8 +6,11 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
+from accounts.principals import Principal
 from inference.dialects.openai_errors import envelope, last_events
+from inference.gateway.attempts import Attempt
 from inference.refusals import Refusal
 
 #: `/v1` answers any origin, without credentials (MISSION G13).
@@ -27,9 +30,16 @@ _SSE = [
 ]
 
 
+def new_id() -> UUID:
+    """Ours and unique; what a client sends under this name is never used.
+
+    Led by the time, as UUID 7 is, since it is also the id of the reservation: rows lie in the order they came in.
+    """
+    return UUID(bytes=int(time.time() * 1000).to_bytes(6, "big") + secrets.token_bytes(10))
+
+
 def new_request_id() -> str:
-    """Ours and unique; what a client sends under this name is never used."""
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{new_id().hex}"
 
 
 class Exchange:
@@ -40,11 +50,17 @@ class Exchange:
         self.path: str = scope["path"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.body = body
-        self.request_id = new_request_id()
+        self.id = new_id()
+        self.request_id = f"req_{self.id.hex}"
+        self.came_at = time.time()
         self.started_s = time.monotonic()
         self.status: int | None = None
         self.streaming = False
-        self.key_id: str | None = None
+        #: Set once it is known who asks; `principal` is None for an anonymous request.
+        self.identified = False
+        self.principal: Principal | None = None
+        #: The attempt that answers, once there is one.
+        self.attempt: Attempt | None = None
         self.facts: dict[str, Any] = {}
         self._send = send
         self._ids = [(b"x-request-id", self.request_id.encode()), (b"request-id", self.request_id.encode())]

@@ -60,6 +60,8 @@ class Meter:
     def facts(self) -> dict[str, Any]:
         """What the request's log line says of it (MISSION G17)."""
         facts: dict[str, Any] = {"node": self.node}
+        if self._first_s is not None:
+            facts["first_token_ms"] = round((self._first_s - self._started_s) * 1000)
         if isinstance(self._end, Finished):
             facts["finish_reason"] = self._end.reason
         if self._error is not None:

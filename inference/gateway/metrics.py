@@ -1,4 +1,4 @@
-"""What a gateway counts, for Prometheus (MISSION G11). Labels are model and node, never a key or an account."""
+"""What a gateway counts, for Prometheus (MISSION G11): by model and node, and what is billed by account and key id."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ tokens_per_second = Histogram(
 )
 prompt_tokens = Counter("helexa_prompt_tokens", "Prompt tokens of answered requests.", _LABELS)
 completion_tokens = Counter("helexa_completion_tokens", "Generated tokens of answered requests.", _LABELS)
+
+_SPENDER = ("account", "key")
+spend_tokens = Counter("helexa_spend_tokens", "Tokens that were billed.", _SPENDER)
+spend_prompt_tokens = Counter("helexa_spend_prompt_tokens", "Prompt tokens that were billed.", _SPENDER)
+spend_completion_tokens = Counter("helexa_spend_completion_tokens", "Generated tokens that were billed.", _SPENDER)
+overrun_tokens = Counter("helexa_overrun_tokens", "Tokens past a grant, on the house's account: never, or a fault.")
 
 #: Speed is measured from the first to the last chunk, unless they are closer together than this.
 SHORTEST_SPAN_S = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -36,22 +36,6 @@ def no_key() -> Refusal:
 
 def wrong_key() -> Refusal:
     return Refusal("The API key is wrong, revoked, expired or suspended.", code="invalid_api_key")
-
-
-def presented_secret(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The secret a client presents. If both headers come only `x-api-key` is judged (MISSION G13).
-
-    An empty bearer, or another scheme, counts as no key.
-    """
-    bearer = None
-    for name, value in headers:
-        if name == b"x-api-key":
-            return value.strip() or None
-        if name == b"authorization":
-            scheme, _, secret = value.strip().partition(b" ")
-            if scheme.lower() == b"bearer":
-                bearer = secret.strip() or None
-    return bearer
 
 
 class Principals:

@@ -33,6 +33,8 @@ READ_BLOCK_MS = 500
 OUTAGE_LIMIT_S = 8.0
 #: How often read events are trimmed and the gateway's presence is renewed, and how long presence lasts.
 UPKEEP_PERIOD_S = 1.0
+#: A neuron that reads its control stream is never so far behind.
+MOST_CONTROL_ENTRIES = 10_000
 PRESENCE_S = 5
 
 
@@ -50,23 +52,26 @@ class Relay:
         self._fleet = fleet
         self._position: dict[Any, Any] = {self._stream: "0", REPORTS_STREAM: "$"}
         self._upkeep_due_s = 0.0
-        self._cancels: dict[str, list[str]] = defaultdict(list)
-        self._cancels_wanted = asyncio.Event()
+        #: What is to be written, by stream and field: lists of attempt ids.
+        self._outbox: dict[tuple[str, bytes], list[str]] = defaultdict(list)
+        self._settled: dict[str, list[str]] = defaultdict(list)
+        self._post = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.away_since_s: float | None = time.monotonic()
 
     def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._read(), name="relay"),
-            asyncio.create_task(self._send_cancels(), name="cancels"),
+            asyncio.create_task(self._write(), name="relay-writer"),
         ]
 
     async def stop(self) -> None:
+        """Say goodbye. A stream with something that is not settled stays for another gateway to read."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._redis.delete(self._presence, self._stream)
+            await self._redis.delete(self._presence, *(() if len(self._attempts) else (self._stream,)))
         except RedisError:
             log.warning("presence_not_withdrawn", reason="Redis does not answer; it expires by itself")
         await self._redis.aclose()
@@ -77,8 +82,25 @@ class Relay:
 
     def cancel(self, attempt: Attempt) -> None:
         """Ask the neuron to stop working on an attempt. Returns at once; safe to call while being cancelled oneself."""
-        self._cancels[attempt.neuron.name].append(attempt.id)
-        self._cancels_wanted.set()
+        self._send(control_stream(attempt.neuron.name), wire.CANCEL_FIELD, attempt.id)
+
+    def fence(self, attempt: Attempt) -> None:
+        """Close the stream for an attempt: it is over once the fence has been read back, after all that came before."""
+        self._send(self._stream, wire.FENCE_FIELD, attempt.id)
+
+    def settled(self, attempt: Attempt) -> None:
+        """Tell the neuron, within a second or so, that it need not keep the final record."""
+        self._settled[attempt.neuron.name].append(attempt.id)
+
+    @property
+    def position(self) -> str:
+        """Up to where this gateway's stream has been read."""
+        position = self._position[self._stream]
+        return position.decode() if isinstance(position, bytes) else position
+
+    def _send(self, stream: str, field: bytes, attempt_id: str) -> None:
+        self._outbox[stream, field].append(attempt_id)
+        self._post.set()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -102,6 +124,12 @@ class Relay:
         entries = {name.decode(): messages for name, messages in streams or []}
         for message_id, fields in entries.get(self._stream, []):
             self._position[self._stream] = message_id
+            if wire.FENCE_FIELD in fields:
+                for attempt_id in wire.decode_ids(fields[wire.FENCE_FIELD]):
+                    fenced = self._attempts.get(attempt_id)
+                    if fenced is not None:
+                        fenced.fence()
+                continue
             for attempt_id, seq, event in wire.decode_published(fields[wire.EVENTS_FIELD]):
                 attempt = self._attempts.get(attempt_id)
                 if attempt is not None:
@@ -121,10 +149,16 @@ class Relay:
         if now_s < self._upkeep_due_s:
             return
         self._upkeep_due_s = now_s + UPKEEP_PERIOD_S
+        settled, self._settled = self._settled, defaultdict(list)
+        for neuron, attempt_ids in settled.items():
+            self._outbox[control_stream(neuron), wire.SETTLED_FIELD].extend(attempt_ids)
+        if settled:
+            self._post.set()
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(self._presence, self._about, ex=PRESENCE_S)
-            if self._position[self._stream] != "0":
-                pipe.xtrim(self._stream, minid=self._position[self._stream])
+            if self.position != "0":
+                # an event stays until it is settled: should this gateway die, another one reads it
+                pipe.xtrim(self._stream, minid=self._attempts.oldest_position(self.position))
                 pipe.expire(self._stream, wire.EVENTS_KEPT_S)
             await pipe.execute()
 
@@ -134,7 +168,7 @@ class Relay:
             self.away_since_s = now_s
             log.error("redis_away", reason=str(fault))
         elif now_s - self.away_since_s > OUTAGE_LIMIT_S:
-            self._attempts.fail_all(AttemptLost("The connection to the neurons was lost."))
+            self._attempts.lose_all(AttemptLost("The connection to the neurons was lost."))
 
     def _note_answer(self) -> None:
         if self.away_since_s is not None:
@@ -142,25 +176,22 @@ class Relay:
             self.away_since_s = None
             self._fleet.forgive_silence()
 
-    # -- cancelling ----------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------------
 
-    async def _send_cancels(self) -> None:
+    async def _write(self) -> None:
+        """Send cancels, fences and settled ids; what cannot be sent now is sent when Redis answers again."""
         while True:
-            await self._cancels_wanted.wait()
-            self._cancels_wanted.clear()
-            while self._cancels:
-                neuron, waiting = next(iter(self._cancels.items()))
+            await self._post.wait()
+            self._post.clear()
+            while self._outbox:
+                (stream, field), waiting = next(iter(self._outbox.items()))
                 batch = list(waiting)
+                maxlen = None if stream == self._stream else MOST_CONTROL_ENTRIES
                 try:
-                    await self._redis.xadd(
-                        control_stream(neuron),
-                        {wire.CANCEL_FIELD: wire.encode_ids(batch)},
-                        maxlen=10_000,
-                        approximate=True,
-                    )
+                    await self._redis.xadd(stream, {field: wire.encode_ids(batch)}, maxlen=maxlen)
                 except (RedisError, OSError):
                     await asyncio.sleep(0.1)  # a neuron without Redis stops by itself; one with it must still hear
                     continue
                 del waiting[: len(batch)]
                 if not waiting:
-                    del self._cancels[neuron]
+                    del self._outbox[stream, field]

@@ -10,11 +10,13 @@ import structlog
 
 from accounts.keys import parse_peppers
 from inference.gateway.attempts import Attempt, Attempts
+from inference.gateway.books import Books
 from inference.gateway.database_watch import DatabaseWatch
 from inference.gateway.dispatch import Dispatcher
 from inference.gateway.fleet_view import FleetView
 from inference.gateway.housekeeping import Housekeeping
 from inference.gateway.principals import Principals
+from inference.gateway.records import Records
 from inference.gateway.relay import Relay
 from inference.refusals import Refusal
 
@@ -35,6 +37,8 @@ class Gateway:
         self.principals = Principals(database_url, parse_peppers(key_pepper), on_invalid=self._stop_work_of)
         self.database = DatabaseWatch(database_url, principals=self.principals, fleet=self.fleet)
         self.relay = Relay(redis_url, gateway_id=self.id, url=url, attempts=self.attempts, fleet=self.fleet)
+        self.books = Books(database_url, gateway_id=self.id, attempts=self.attempts, relay=self.relay)
+        self.records = Records(database_url)
         self.dispatcher = Dispatcher()
         self.housekeeping = Housekeeping(self.fleet)
         self.draining = False
@@ -46,6 +50,8 @@ class Gateway:
         await self.principals.start()
         self.database.start()
         self.relay.start()
+        self.books.start()
+        self.records.start()
         self.dispatcher.start()
         self.housekeeping.start()
         await self._look_around()
@@ -62,6 +68,8 @@ class Gateway:
 
     async def stop(self) -> None:
         self.housekeeping.stop()
+        await self.books.stop()
+        await self.records.stop()
         await self.dispatcher.stop()
         await self.relay.stop()
         await self.database.stop()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from fleet.reports import NeuronReport
 from inference.events import Finished, Started, Text
-from inference.gateway.attempts import Attempt, AttemptLost, Attempts
+from inference.gateway.attempts import MOST_MISSED_REPORTS, Attempt, AttemptLost, Attempts
 from inference.refusals import Refusal
 
 
@@ -80,16 +81,71 @@ async def test_another_boot_of_the_neuron_loses_the_attempt() -> None:
         await attempt.events()
 
 
-async def test_absence_from_two_reports_loses_a_started_attempt() -> None:
+async def test_lasting_absence_from_reports_loses_a_started_attempt() -> None:
     attempts = Attempts()
     attempt = an_attempt(attempts)
     attempt.push(0, Started(1))
-    attempts.check(report())
+    for _ in range(MOST_MISSED_REPORTS - 1):
+        attempts.check(report())
     attempts.check(report(running=("a",)))
-    attempts.check(report())
+    for _ in range(MOST_MISSED_REPORTS - 1):
+        attempts.check(report())
     assert not attempt.ended
     attempts.check(report())
     assert attempt.ended
+    assert attempt.lost
+    assert not attempt.over
+
+
+async def test_a_final_record_of_the_neuron_stands_in_for_a_lost_final_event() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts)
+    attempt.push(0, Started(3))
+    attempts.check(msgspec.structs.replace(report(), finals={"a": (3, 7)}))
+    assert attempt.over
+    assert not attempt.estimated
+    assert attempt.tokens == (3, 7)
+    with pytest.raises(AttemptLost):
+        await asyncio.wait_for(drained(attempt), 1)
+
+
+async def drained(attempt: Attempt) -> None:
+    while True:
+        await attempt.events()
+
+
+async def test_what_comes_after_the_consumers_end_still_counts() -> None:
+    attempt = an_attempt()
+    attempt.push(0, Started(3))
+    attempt.fail(Refusal("revoked"))
+    attempt.push(1, Text("a", 4))
+    attempt.push(2, Finished("cancelled", 3, 5))
+    assert attempt.tokens == (3, 5)
+    assert attempt.over
+    assert not attempt.estimated
+
+
+async def test_what_comes_after_a_fence_counts_for_nothing() -> None:
+    attempt = an_attempt()
+    attempt.push(0, Started(3))
+    attempt.push(1, Text("a", 4))
+    attempt.lose(AttemptLost("gone"))
+    await attempt.conclusion(1)
+    attempt.fence()
+    attempt.push(2, Finished("stop", 3, 9))
+    await attempt.closing()
+    assert attempt.estimated
+    assert attempt.tokens == (3, 4)
+
+
+async def test_the_stream_is_kept_from_the_oldest_attempt_that_is_not_settled() -> None:
+    attempts = Attempts()
+    assert attempts.oldest_position("9-0") == "9-0"
+    for name, position in (("a", "10-2"), ("b", "9-15"), ("c", "10-0")):
+        attempt = Attempt(name, model="m", neuron=report(), key_pk=None)
+        attempt.first_position = position
+        attempts.open(attempt)
+    assert attempts.oldest_position("11-0") == "9-15"
 
 
 async def test_silent_neurons_lose_their_attempts() -> None:

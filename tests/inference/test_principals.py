@@ -15,9 +15,10 @@ from django.utils import timezone
 from psycopg import AsyncConnection
 
 from accounts.accounts import suspend_account
+from accounts.credentials import presented_secret
 from accounts.keys import issue_key, parse_peppers
 from accounts.models import Account, ApiKey
-from inference.gateway.principals import Principals, presented_secret
+from inference.gateway.principals import Principals
 from inference.refusals import Refusal
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -137,6 +137,10 @@ class Stack:
         with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
             connection.execute(statement, parameters)
 
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
     def chat(self, server: str, key: Key, **fields: Any) -> httpx.Response:
         body = {"model": self.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, **fields}
         url = f"{self.gateways[server]}/v1/chat/completions"
