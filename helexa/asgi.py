@@ -60,6 +60,7 @@ class Application:
                     key_pepper=settings.HELEXA_KEY_PEPPER,
                     url=os.environ.get("HELEXA_GATEWAY_URL", ""),
                     require_auth=settings.HELEXA_REQUIRE_AUTH,
+                    retention_days=settings.HELEXA_RETENTION_DAYS,
                 )
                 self._v1 = V1Consumer.as_asgi(gateway=gateway)
                 await gateway.start()

@@ -13,6 +13,7 @@ from typing import Any
 from csp.constants import NONE, SELF
 from environ import FileAwareEnv
 
+from helexa import __version__
 from helexa.home import REPOSITORY, Home
 from helexa.theme import UNFOLD  # noqa: F401  # a setting of its own: the look and the menu of /admin/
 
@@ -46,6 +47,7 @@ HELEXA_ADMIN_PASSWORD: str | None = env.str("HELEXA_ADMIN_PASSWORD", default=Non
 HELEXA_REQUIRE_AUTH: bool = env.bool("HELEXA_REQUIRE_AUTH", default=True)
 HELEXA_HARNESS: str = env.str("HELEXA_HARNESS", default="torch")
 HELEXA_ALLOW_ECHO: bool = env.bool("HELEXA_ALLOW_ECHO", default=False)
+HELEXA_RETENTION_DAYS: int = env.int("HELEXA_RETENTION_DAYS", default=90)
 HELEXA_LOG_LEVEL: str = env.str("HELEXA_LOG_LEVEL", default="info").lower()
 
 # -- servers -------------------------------------------------------------------------------------
@@ -80,6 +82,7 @@ INSTALLED_APPS = [
     "fleet",
     "inference",
     "unfold",
+    "unfold.contrib.simple_history",  # before simple_history, whose pages it draws
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -87,6 +90,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "daphne",  # before staticfiles, as it asks for
     "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "simple_history",
+    "rest_framework",
+    "drf_spectacular",
     "django_prometheus",
     "channels",
     "csp",
@@ -103,6 +110,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -173,6 +181,61 @@ if HELEXA_TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+# -- /api/ ---------------------------------------------------------------------------------------
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "helexa:cache",
+        # Never pickle: neurons reach the same Redis, and must not be able to run code in a gateway.
+        "OPTIONS": {"serializer": "helexa.cache.JsonSerializer", "socket_timeout": 1, "socket_connect_timeout": 1},
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.api.authentication.KeyAuthentication",
+        "accounts.api.authentication.PersonAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.MayAct"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.api.throttles.PerActor"],
+    # For each key or person, over all gateways together.
+    "DEFAULT_THROTTLE_RATES": {"actor": "1200/minute"},
+    "DEFAULT_PARSER_CLASSES": ["helexa.api.parsing.BoundedJson"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,  # /api/schema/ tells more than OPTIONS
+    "EXCEPTION_HANDLER": "helexa.api.errors.handle",
+    "NUM_PROXIES": 1 if HELEXA_TRUST_PROXY else 0,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "helexa",
+    "DESCRIPTION": "Accounts, keys, budgets, the ledger and the fleet. Inference itself is under /v1.",
+    "VERSION": __version__,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SCHEMA_PATH_PREFIX": "/api",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "helexa.api.schema.with_faults",
+    ],
+    "ENUM_NAME_OVERRIDES": {  # several shapes have a field of that name, each with values of its own
+        "AccountState": ["active", "suspended", "closed"],
+        "KeyState": "accounts.models.ApiKey.State",
+        "KeyScope": "accounts.models.ApiKey.Scope",
+        "MemberRole": "accounts.models.Member.Role",
+        "MyRole": ["operator", "owner", "member", "auditor"],
+        "EntryKind": "accounts.models.Entry.Kind",
+        "ReplicaStatus": ["loading", "loaded", "failed"],
+        "OrderStatus": ["loading", "loaded", "unloading"],
+    },
+}
 
 # -- Celery --------------------------------------------------------------------------------------
 # A task is submitted to an engine and is over; results, redelivery and prefetch would only get in the way (DESIGN 3.4).

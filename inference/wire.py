@@ -33,6 +33,15 @@ def gateway_stream(gateway_id: str) -> str:
     return f"helexa:gateway:{gateway_id}:events"
 
 
+#: A request is tried at most this often: on two neurons, and again wherever its reservation had to be extended.
+MOST_ATTEMPTS = 4
+
+
+def attempt_id(request: str, number: int) -> str:
+    """The id of an attempt, from the digits of its request's id: whoever knows a request knows its attempts."""
+    return f"{request}.{number}"
+
+
 class Order(msgspec.Struct, frozen=True):
     """A request on its way to a neuron. Any boot but the one it was meant for drops it (DESIGN 3.7)."""
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from pytest_django import Settings
 
 
@@ -29,14 +30,27 @@ def cheap_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(scope="session")
+def template_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The name of Django's test database. pytest-django makes one only where a test carries its mark."""
+    made_here = not connection.settings_dict["NAME"].startswith(TEST_DATABASE_PREFIX)
+    with django_db_blocker.unblock():
+        name = connection.settings_dict["NAME"]
+        if made_here:
+            connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        yield connection.settings_dict["NAME"]
+        if made_here:
+            connection.creation.destroy_test_db(name, verbosity=0)
+
+
 @pytest.fixture
-def fresh_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+def fresh_database(template_database: str, django_db_blocker: Any) -> Iterator[str]:
     """The URL of a migrated database of the test's own, which Django uses too; what it commits is really committed.
 
     The ledger refuses to be emptied, so a database cannot be cleaned for the next test: it is copied from a template
     and dropped afterwards.
     """
-    template = connection.settings_dict["NAME"]
+    template = template_database
     name = f"{template}_{secrets.token_hex(4)}"
     server = urlsplit(settings.DATABASE_URL)
     with django_db_blocker.unblock():

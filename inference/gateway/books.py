@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
+from psycopg import AsyncConnection
 
 from accounts.booking.loop import BookingLoop, BooksAwayError
 from accounts.booking.operations import (
@@ -34,6 +36,11 @@ from inference.gateway.relay import Relay
 from inference.refusals import Refusal, unavailable
 
 log = structlog.get_logger(__name__)
+
+_OPEN = """
+SELECT id, budget_ids FROM accounts_reservation
+WHERE state = 'open' AND gateway = %s AND created_at < clock_timestamp() - interval '15 seconds'
+"""
 
 #: How long a cancelled request may take to say its last word before its attempt is fenced.
 LAST_WORD_LIMIT_S = 10.0
@@ -159,10 +166,10 @@ class Books:
         return closing
 
     def _closed(self, hold: Hold, attempt: Attempt, counts: Counts, done: asyncio.Future[Answer]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # logged by the loop: it stays open, is not swept away, and the audit tells
         self.open.pop(hold.id, None)
         self._attempts.close(attempt)
-        if done.cancelled() or done.exception() is not None:
-            return  # logged by the loop; the reservation stays open and the audit tells
         answer = done.result()
         if isinstance(answer, NotOpen):
             self._put_right(hold, attempt, counts)
@@ -197,6 +204,17 @@ class Books:
             self._relay.fence(attempt)
             await attempt.closing()
         await self.settle(hold, attempt)
+
+    async def sweep(self, connection: AsyncConnection[Any]) -> None:
+        """Release what is open in this gateway's name and unknown to it.
+
+        Left by a reserve whose connection broke, and that the server committed after its release had been sent.
+        """
+        cursor = await connection.execute(_OPEN, [self._gateway_id])
+        for reservation_id, budget_ids in await cursor.fetchall():
+            if reservation_id not in self.open:
+                log.warning("forgotten_reservation_released", reservation=str(reservation_id))
+                self.loop.close(Release(reservation_id, tuple(budget_ids)))
 
 
 def _count_spend(hold: Hold, counts: Counts, answer: Closed) -> None:

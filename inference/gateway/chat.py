@@ -28,8 +28,8 @@ from inference.requests import DEFAULT_MAX_TOKENS
 
 log = structlog.get_logger(__name__)
 
-#: How often a request is tried on another neuron when its neuron is lost before the first token left.
-MOST_ATTEMPTS = 2
+#: On how many neurons a request is tried, if it is lost before its first token left.
+MOST_NEURONS = 2
 #: How long a lost attempt is waited for to be fenced before another one may be made.
 FENCE_LIMIT_S = 3.0
 #: The estimate of a prompt (MISSION G14): the exact count decides.
@@ -124,7 +124,8 @@ class ChatCall:
 
     async def _extend(self, grant: GrantExceeded) -> None:
         assert self._hold is not None, "without a reservation there is no grant to exceed"
-        if self._attempts == MOST_ATTEMPTS + 1:
+        if self._attempts == wire.MOST_ATTEMPTS:
+            log.error("grant_never_fits", request=self._exchange.request_id, attempts=self._attempts)
             raise Refusal("The request was counted differently each time; the error was logged under its id.")
         await self._gateway.books.extend(self._hold, prompt_tokens=grant.prompt_tokens, bound=grant.bound)
 
@@ -133,7 +134,7 @@ class ChatCall:
         gateway, hold = self._gateway, self._hold
         self._meter.node = neuron.name
         attempt = Attempt(
-            f"{self._exchange.id.hex}.{self._attempts}",
+            wire.attempt_id(self._exchange.id.hex, self._attempts),
             model=self._request.model,
             neuron=neuron,
             key_pk=self._principal.key_pk if self._principal else None,
@@ -165,7 +166,7 @@ class ChatCall:
     async def _may_try_again(self, attempt: Attempt) -> bool:
         """Whether another neuron can be asked: nothing that was generated has left this one, and nothing will."""
         self._avoid.append(attempt.neuron.name)
-        if len(self._avoid) == MOST_ATTEMPTS or not _another(self._gateway, self._request.model, self._avoid):
+        if len(self._avoid) == MOST_NEURONS or not _another(self._gateway, self._request.model, self._avoid):
             return False
         self._gateway.relay.fence(attempt)
         self._gateway.relay.cancel(attempt)

@@ -9,6 +9,7 @@ import structlog
 from psycopg import AsyncConnection, Error
 
 from fleet.catalogue import read_catalogue
+from inference.gateway.books import Books
 from inference.gateway.fleet_view import FleetView
 from inference.gateway.principals import Principals
 
@@ -19,15 +20,19 @@ REFRESH_PERIOD_S = 1.0
 #: A refresh slower than this counts as an outage: money and keys fail closed.
 REFRESH_LIMIT_S = 2.0
 RECONNECT_PERIOD_S = 0.2
+#: How often reservations are looked for that this gateway has forgotten.
+SWEEP_PERIOD_S = 10.0
 
 
 class DatabaseWatch:
     """One connection for the life of the gateway; `away_since_s` is None while PostgreSQL answers."""
 
-    def __init__(self, database_url: str, *, principals: Principals, fleet: FleetView) -> None:
+    def __init__(self, database_url: str, *, principals: Principals, fleet: FleetView, books: Books) -> None:
         self._url = database_url
         self._principals = principals
         self._fleet = fleet
+        self._books = books
+        self._sweep_due_s = time.monotonic() + SWEEP_PERIOD_S
         self._task: asyncio.Task[None] | None = None
         self.away_since_s: float | None = time.monotonic()
 
@@ -60,6 +65,9 @@ class DatabaseWatch:
         async with asyncio.timeout(REFRESH_LIMIT_S):
             await self._principals.refresh(connection)
             self._fleet.catalogue = await read_catalogue(connection)
+            if time.monotonic() >= self._sweep_due_s:
+                self._sweep_due_s = time.monotonic() + SWEEP_PERIOD_S
+                await self._books.sweep(connection)
         self._principals.available = True
         if self.away_since_s is not None:
             log.info("database_answers", away_s=round(time.monotonic() - self.away_since_s, 1))

@@ -1,4 +1,4 @@
-"""Periodic work of the gateways, one at a time: writes down what neurons report and loads what is pinned.
+"""Periodic work of the gateways, one at a time: what neurons report, pinned models, orphaned reservations, warnings.
 
 A thread of its own with Django's ORM: none of it is on a request's path, and a thread keeps it off the event loop.
 """
@@ -6,25 +6,37 @@ A thread of its own with Django's ORM: none of it is on a request's path, and a 
 from __future__ import annotations
 
 import threading
+import time
+from datetime import timedelta
 
 import structlog
 from django.db import Error, connection
+from django.utils import timezone
+from redis.exceptions import RedisError
 
+from accounts.retention import prune_request_records
+from accounts.rollups import sum_up_days
+from accounts.warnings import announce_warnings, deliver_due
 from fleet.lifecycle import PinnedLoads
 from fleet.registry import write_down
 from inference.gateway.fleet_view import FleetView
+from inference.gateway.reaper import Reaper
 
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 1.0
+SLOW_PERIOD_S = 60.0
 #: Any number, the same in every gateway: who holds this advisory lock does the work.
 ADVISORY_LOCK = 7_465_078
 
 
 class Housekeeping:
-    def __init__(self, fleet: FleetView) -> None:
+    def __init__(self, fleet: FleetView, *, redis_url: str, retention_days: int) -> None:
         self._fleet = fleet
         self._pinned_loads = PinnedLoads()
+        self._reaper = Reaper(redis_url)
+        self._retention_days = retention_days
+        self._slow_work_due_s = 0.0
         self._leads = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -41,12 +53,13 @@ class Housekeeping:
             try:
                 if self._leads_or_can_lead():
                     self._work()
-            except Error as fault:
+            except (Error, RedisError) as fault:
                 self._step_down()
                 log.debug("housekeeping_waits", reason=str(fault))
             except Exception:
                 log.exception("housekeeping_fault")
         self._step_down()
+        self._reaper.close()
 
     def _leads_or_can_lead(self) -> bool:
         """Whether this gateway holds the lock: it lives exactly as long as this thread's connection."""
@@ -58,6 +71,7 @@ class Housekeeping:
 
     def _step_down(self) -> None:
         self._leads = False
+        self._reaper.forgive()
         connection.close()
 
     def _work(self) -> None:
@@ -65,3 +79,15 @@ class Housekeeping:
         healthy = [report for report in reports if self._fleet.is_healthy(report.name)]
         write_down(reports, healthy={report.name for report in healthy})
         self._pinned_loads.send_missing(healthy)
+        self._reaper.work(healthy)
+        announce_warnings()
+        deliver_due(timezone.now())
+        self._work_slowly()
+
+    def _work_slowly(self) -> None:
+        """What nobody waits for: sums of days that are over, and records that are too old."""
+        now_s = time.monotonic()
+        if now_s >= self._slow_work_due_s:
+            self._slow_work_due_s = now_s + SLOW_PERIOD_S
+            sum_up_days(timezone.now())
+            prune_request_records(timezone.now() - timedelta(days=self._retention_days))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 #: Keys remembered per gateway; the least recently learnt goes first.
 MOST_REMEMBERED = 50_000
+#: Unknown keys that are looked up together.
+MOST_PER_LOOKUP = 1000
 #: A look at the database for an unknown key, waiting for a connection included.
 LOOKUP_LIMIT_S = 2.0
 #: `last_used_at` is for people: written this often at most.
@@ -50,14 +52,15 @@ class Principals:
         self._peppers = list(peppers.values())
         self._known: dict[bytes, Principal] = {}  # by digest
         self._digest_of: dict[bytes, bytes] = {}  # by secret, so that a known key costs no digest
-        self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._asked: dict[bytes, asyncio.Future[Principal | None]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._last_used_s: dict[int, float] = {}
         self._touch_due_s = 0.0
         self._on_invalid = on_invalid
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=0,
-            max_size=4,
+            max_size=2,
             timeout=LOOKUP_LIMIT_S,
             open=False,
             kwargs={
@@ -86,24 +89,44 @@ class Principals:
         return principal
 
     async def _look_up(self, secret: bytes) -> Principal | None:
-        """Ask the database once, however many requests of a new key come at the same time."""
-        lookup = self._lookups.get(secret)
-        if lookup is None:
-            lookup = self._lookups[secret] = asyncio.create_task(self._fetch(secret))
-            lookup.add_done_callback(lambda _: self._lookups.pop(secret, None))
-        return await asyncio.shield(lookup)
+        """Ask the database. Keys that become unknown while it answers are asked for together, each of them once."""
+        asked = self._asked.get(secret)
+        if asked is None:
+            asked = self._asked[secret] = asyncio.get_running_loop().create_future()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="key-lookup")
+        return await asyncio.shield(asked)
 
-    async def _fetch(self, secret: bytes) -> Principal | None:
+    async def _look(self) -> None:
+        while self._asked:
+            batch = dict(list(self._asked.items())[:MOST_PER_LOOKUP])
+            try:
+                found = await self._fetch(batch)
+            except Refusal as refusal:
+                outcomes: dict[bytes, Principal | Refusal | None] = dict.fromkeys(batch, refusal)
+            else:
+                outcomes = {secret: found.get(secret) for secret in batch}
+            for secret, outcome in outcomes.items():
+                asked = self._asked.pop(secret)
+                if isinstance(outcome, Refusal):
+                    asked.set_exception(outcome)
+                    asked.exception()  # seen: whoever asked may have left
+                else:
+                    asked.set_result(outcome)
+        self._looking = None
+
+    async def _fetch(self, secrets: Collection[bytes]) -> dict[bytes, Principal]:
+        """The principals of these secrets, remembered."""
+        digests = {digest(secret, pepper): secret for secret in secrets for pepper in self._peppers}
         try:
             async with asyncio.timeout(LOOKUP_LIMIT_S), self._pool.connection() as connection:
-                found = await find_principals(connection, [digest(secret, pepper) for pepper in self._peppers])
+                found = await find_principals(connection, digests)
         except (OperationalError, PoolTimeout, TimeoutError) as fault:
-            log.warning("key_lookup_failed", reason=str(fault))
+            log.warning("key_lookup_failed", keys=len(secrets), reason=str(fault))
             raise database_away() from fault
         for key_digest, principal in found.items():
-            self._remember(secret, key_digest, principal)
-            return principal
-        return None
+            self._remember(digests[key_digest], key_digest, principal)
+        return {digests[key_digest]: principal for key_digest, principal in found.items()}
 
     def _remember(self, secret: bytes, key_digest: bytes, principal: Principal) -> None:
         while len(self._digest_of) >= MOST_REMEMBERED:

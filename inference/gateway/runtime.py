@@ -29,18 +29,27 @@ FIRST_LOOK_LIMIT_S = 2.0
 class Gateway:
     """One per server process. `url` is where this very process answers, for people who look for it."""
 
-    def __init__(self, *, database_url: str, redis_url: str, key_pepper: str, url: str, require_auth: bool) -> None:
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        key_pepper: str,
+        url: str,
+        require_auth: bool,
+        retention_days: int,
+    ) -> None:
         self.id = secrets.token_hex(4)
         self.require_auth = require_auth
         self.attempts = Attempts()
         self.fleet = FleetView()
         self.principals = Principals(database_url, parse_peppers(key_pepper), on_invalid=self._stop_work_of)
-        self.database = DatabaseWatch(database_url, principals=self.principals, fleet=self.fleet)
         self.relay = Relay(redis_url, gateway_id=self.id, url=url, attempts=self.attempts, fleet=self.fleet)
         self.books = Books(database_url, gateway_id=self.id, attempts=self.attempts, relay=self.relay)
         self.records = Records(database_url)
+        self.database = DatabaseWatch(database_url, principals=self.principals, fleet=self.fleet, books=self.books)
         self.dispatcher = Dispatcher()
-        self.housekeeping = Housekeeping(self.fleet)
+        self.housekeeping = Housekeeping(self.fleet, redis_url=redis_url, retention_days=retention_days)
         self.draining = False
         self._in_flight = 0
         self._idle = asyncio.Event()

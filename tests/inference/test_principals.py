@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -9,7 +10,6 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connection as django_connection
 from django.db import connections
 from django.utils import timezone
 from psycopg import AsyncConnection
@@ -21,15 +21,9 @@ from accounts.models import Account, ApiKey
 from inference.gateway.principals import Principals
 from inference.refusals import Refusal
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("fresh_database")
 
 PEPPERS = parse_peppers(settings.HELEXA_KEY_PEPPER)
-
-
-def database_url() -> str:
-    parts = django_connection.settings_dict
-    where = f"{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
-    return f"postgresql://{parts['USER']}:{parts['PASSWORD']}@{where}"
 
 
 @sync_to_async
@@ -61,8 +55,8 @@ class Watched:
 
 
 @pytest_asyncio.fixture
-async def watched() -> AsyncIterator[Watched]:
-    watched = Watched(database_url())
+async def watched(fresh_database: str) -> AsyncIterator[Watched]:
+    watched = Watched(fresh_database)
     await watched.principals.start()
     yield watched
     await watched.principals.stop()
@@ -76,6 +70,20 @@ async def test_a_key_is_known_by_its_secret_alone(watched: Watched) -> None:
     assert principal.may_use("m")
     assert not principal.may_use("n")
     assert await watched.status(key.key_id.encode()) == 401
+
+
+async def test_a_thousand_cold_keys_at_once_are_one_look_at_the_database(watched: Watched, fresh_database: str) -> None:
+    """Nobody waits behind 999 others (PEERS 3, row 10); the keys that are nobody's are refused, the real one is not."""
+    _, secret = await a_key()
+    secrets = [b"sk-helexa-unknown-%d" % number for number in range(999)]
+    statuses = await asyncio.gather(*(watched.status(one) for one in [*secrets, secret]))
+    assert statuses == [401] * 999 + [200]
+    async with await AsyncConnection.connect(fresh_database, autocommit=True) as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND query LIKE '%accounts_apikey k JOIN%'"
+        )
+        assert (await cursor.fetchone() or (0,))[0] <= 2
 
 
 async def test_revoking_is_noticed_by_the_next_refresh_and_reported(watched: Watched) -> None:
