@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from usd import MAX_AMOUNT, NANO, AmountError, format_usd, parse_usd
-
-__all__ = ["MAX_AMOUNT", "NANO", "AmountError", "Counts", "Prices", "format_usd", "parse_usd"]
-
 #: Tokens that a price is for.
 PER_TOKENS = 10**6
 

@@ -12,11 +12,13 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html_join
 from django.utils.timesince import timesince
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
 from fleet.forms import ProfileForm
 from fleet.models import Device, Neuron, Profile, Replica
+from usd import format_usd
 
 _COLOURS: dict[str, str] = {
     Neuron.Status.HEALTHY: "success",
@@ -160,12 +162,22 @@ class ReplicaAdmin(ShownReplica, Reported, ModelAdmin):
 
 
 @admin.register(Profile)
-class ProfileAdmin(ModelAdmin):
+class ProfileAdmin(SimpleHistoryAdmin, ModelAdmin):
     form = ProfileForm
-    list_display = ["model_id", "where", "source", "harness", "shown_pins"]
+    list_display = ["model_id", "where", "source", "harness", "shown_price", "shown_pins"]
     list_filter = ["harness"]
     search_fields = ["model_id", "source"]
-    fields = ["model_id", "source", "harness", "pinned_on"]
+    fieldsets = [
+        (None, {"fields": ["model_id", "source", "harness", "pinned_on"]}),
+        (
+            "Prices",
+            {
+                "description": "They hold for requests that come after; what is running keeps those it came with.",
+                "fields": [("input_price", "output_price"), ("cached_price", "reasoning_price")],
+            },
+        ),
+    ]
+    history_list_display = ["shown_prices"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Profile]:
         replicas = Replica.objects.filter(model_id=OuterRef("model_id")).order_by("neuron__name")
@@ -179,3 +191,16 @@ class ProfileAdmin(ModelAdmin):
     @display(description="pinned on")
     def shown_pins(self, profile: Profile) -> str:
         return ", ".join(profile.pinned_on) or "–"
+
+    @display(description="$ per 1M tokens", ordering="input_price")
+    def shown_price(self, profile: Profile) -> str:
+        if profile.input_price is None or profile.output_price is None:
+            return "–"
+        return f"{format_usd(profile.input_price)} in, {format_usd(profile.output_price)} out"
+
+    @display(description="prices")
+    def shown_prices(self, profile: Any) -> str:
+        """Every price of a row of the history."""
+        named = ("input", "output", "cached", "reasoning")
+        prices = ((name, getattr(profile, f"{name}_price")) for name in named)
+        return ", ".join(f"{name} {format_usd(price)}" for name, price in prices if price is not None) or "none"

@@ -39,16 +39,26 @@ _PRIMARY = {
 
 
 def _item(title: str, icon: str, model: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+    }
 
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "helexa",
     "SITE_HEADER": "helexa",
-    "SITE_SUBHEADER": "accounts, keys and the fleet",
+    "SITE_SUBHEADER": "accounts, money and the fleet",
     "SITE_URL": "/",
     "SITE_SYMBOL": "hub",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("helexa/icon.svg")}],
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("helexa/icon.svg"),
+        }
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda request: static("helexa/admin.css")],
@@ -61,6 +71,17 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Accounts", "groups", "accounts_account"),
                     _item("API keys", "key", "accounts_apikey"),
+                    _item("Caps", "speed", "accounts_budget"),
+                ],
+            },
+            {
+                "title": "Ledger",
+                "items": [
+                    _item("Entries", "receipt_long", "accounts_entry"),
+                    _item("Reservations", "hourglass_top", "accounts_reservation"),
+                    _item("Requests", "swap_vert", "accounts_requestrecord"),
+                    _item("Warnings", "notifications", "accounts_budgetwarning"),
+                    _item("Webhooks", "webhook", "accounts_webhook"),
                 ],
             },
             {
@@ -73,7 +94,10 @@ UNFOLD: dict[str, Any] = {
             },
             {
                 "title": "People",
-                "items": [_item("Users", "person", "auth_user"), _item("Groups", "group_work", "auth_group")],
+                "items": [
+                    _item("Users", "person", "auth_user"),
+                    _item("Groups", "group_work", "auth_group"),
+                ],
             },
         ],
     },

@@ -35,9 +35,24 @@ from accounts.booking.state import BudgetState, EntryState, ReservationState
 from accounts.booking.windows import Window, opening_end
 from accounts.booking.writing import NewEntry, NewReservation, Writes
 from accounts.models import Budget, Entry, Reservation
-from accounts.money import MAX_AMOUNT, Counts, Prices
+from accounts.money import Counts, Prices
+from usd import MAX_AMOUNT
 
 State = Reservation.State
+
+
+#: From which state of a reservation to which.
+Step = tuple[str, str]
+
+
+def step_of(operation: Settle | Release | Correct) -> Step:
+    match operation:
+        case Correct():
+            return State.ESTIMATED.value, State.SETTLED.value
+        case Release():
+            return State.OPEN.value, State.RELEASED.value
+        case Settle():
+            return State.OPEN.value, (State.ESTIMATED if operation.estimated else State.SETTLED).value
 
 
 @dataclass(slots=True)
@@ -48,12 +63,11 @@ class Read:
     house_id: int
     budgets: dict[int, BudgetState]
     valid_keys: frozenset[int]
-    #: Reservations that this batch closed or is to correct, by id.
-    closed: dict[UUID, ReservationState]
+    #: Reservations that this batch closed or is to correct, by id and by the step that they took.
+    closed: dict[tuple[UUID, Step], ReservationState]
     #: Reservations to be extended, and when a batch is sent again those that it may have made before.
     reservations: dict[UUID, ReservationState]
-    #: What was billed until now for the reservations to be corrected.
-    billed: dict[UUID, Counts]
+    #: Entries of usage that are to be refunded or corrected.
     entries: dict[int, EntryState]
     entry_ids: Iterator[int]
 
@@ -174,7 +188,7 @@ class _Batch:
         return amounts
 
     def _release(self, op: Release) -> Answer:
-        reservation = self.read.closed.pop(op.id, None)
+        reservation = self.read.closed.pop((op.id, step_of(op)), None)
         if reservation is None:
             return NotOpen()
         self._let_go(reservation)
@@ -185,49 +199,48 @@ class _Batch:
             self.read.budgets[budget_id].let_go(held)
 
     def _settle(self, op: Settle) -> Answer:
-        reservation = self.read.closed.pop(op.id, None)
+        reservation = self.read.closed.pop((op.id, step_of(op)), None)
         if reservation is None:
             return NotOpen()
-        self._let_go(reservation)
-        entry, overrun = self._bill(
-            reservation, Entry.Kind.USAGE, Counts(), op.counts, node=op.node, estimated=op.estimated
-        )
+        for budget_id, held in zip(reservation.budget_ids, reservation.held, strict=True):
+            self.read.budgets[budget_id].reserved -= held  # not `let_go`: what was granted is paid, then a cap sinks
+        entry, overrun = self._bill(reservation, op.counts, node=op.node, estimated=op.estimated)
         return Closed(entry, overrun)
 
     def _correct(self, op: Correct) -> Answer:
-        reservation = self.read.closed.pop(op.id, None)
+        reservation = self.read.closed.pop((op.id, step_of(op)), None)
         if reservation is None:
             return NotOpen()
-        entry, overrun = self._bill(reservation, Entry.Kind.CORRECTION, self.read.billed[op.id], op.counts)
+        usage = next(entry for entry in self.read.entries.values() if entry.reservation_id == op.id)
+        entry, overrun = self._bill(reservation, op.counts, usage)
         return Closed(entry, overrun)
 
     def _bill(
         self,
         reservation: ReservationState,
-        kind: str,
-        billed: Counts,
         actual: Counts,
+        usage: EntryState | None = None,
         *,
         node: str = "",
         estimated: bool = False,
     ) -> tuple[int | None, int]:
-        """Write the entry that takes what is billed from `billed` to `actual`; its id, and the tokens without room.
+        """Write the entry that bills `actual`, or takes `usage` there; its id, and the tokens without room.
 
         More than was granted cannot come from our engine. If it does, budgets still never pass their caps: what they
         have no room for is an overrun on the account of the house (DESIGN 4).
         """
         budgets = [self.read.budgets[budget_id] for budget_id in reservation.budget_ids]
         prices = reservation.prices or FREE
+        billed = Counts() if usage is None else usage.counts
         payable = _cut_to_room(budgets, prices, billed, actual)
         overrun = _difference(payable, actual)
         tokens, nano_usd = payable.tokens - billed.tokens, prices.cost(payable) - prices.cost(billed)
-        lines = tuple((b.id, b.window_number, b.amount(tokens, nano_usd)) for b in budgets)
-        for budget, (_, _, amount) in zip(budgets, lines, strict=True):
-            budget.spend(amount)
-            budget.use(self.read.now)
+        if usage is not None:
+            tokens, nano_usd = usage.change(tokens, nano_usd)
+        lines = tuple(self._move(budget, budget.amount(tokens, nano_usd), usage) for budget in budgets)
         entry = NewEntry(
             id=next(self.read.entry_ids),
-            kind=kind,
+            kind=Entry.Kind.USAGE if usage is None else Entry.Kind.CORRECTION,
             debit_id=reservation.account_id,
             credit_id=self.read.house_id,
             key_id=reservation.key_id,
@@ -241,9 +254,9 @@ class _Batch:
             estimated=estimated,
             lines=lines,
         )
-        if kind == Entry.Kind.USAGE or tokens or nano_usd:
+        if usage is None or tokens or nano_usd:
             self.writes.entries.append(entry)
-        if overrun.tokens:
+        if overrun.tokens > 0:
             self.writes.entries.append(
                 replace(
                     entry,
@@ -259,6 +272,17 @@ class _Batch:
             )
         return entry.id, overrun.tokens
 
+    def _move(self, budget: BudgetState, amount: int, usage: EntryState | None) -> tuple[int, int, int]:
+        """Count an amount, and the line that says so. What is given back goes to the window it was spent in."""
+        if usage is not None and amount <= 0:
+            window_number = next(number for budget_id, number, _ in usage.lines if budget_id == budget.id)
+            if budget.window_number == window_number:  # else on the books only: that window's counter is gone
+                budget.spend(amount)
+            return budget.id, window_number, amount
+        budget.spend(amount)
+        budget.use(self.read.now)
+        return budget.id, budget.window_number, amount
+
     # -- what operators ask for ------------------------------------------------------------------
 
     def _refund(self, op: Refund) -> Answer:
@@ -272,13 +296,9 @@ class _Batch:
                 return Declined(f"The most that can be refunded is what is left of the entry: {left}.", name)
         if not tokens and not nano_usd:
             return Declined("Nothing is left of this entry to refund.", "entry")
-        lines = []
-        for budget_id, window_number, spent in entry.lines:
-            budget = self.read.budgets[budget_id]
-            amount = min(budget.amount(tokens, nano_usd), spent)
-            lines.append((budget_id, window_number, -amount))
-            if budget.window_number == window_number:  # a closed window's refund is on the books, no counter moves
-                budget.spend(-amount)
+        entry.change(-tokens, -nano_usd)
+        budgets = [self.read.budgets[budget_id] for budget_id, _, _ in entry.lines]
+        lines = tuple(self._move(budget, -budget.amount(tokens, nano_usd), entry) for budget in budgets)
         refund = NewEntry(
             id=next(self.read.entry_ids),
             kind=Entry.Kind.REFUND,
@@ -294,10 +314,8 @@ class _Batch:
             reason=op.reason,
             author_id=op.author.user_id,
             author_name=op.author.name,
-            lines=tuple(lines),
+            lines=lines,
         )
-        entry.tokens_left -= tokens
-        entry.nano_usd_left -= nano_usd
         self.writes.entries.append(refund)
         return Done(refund.id)
 

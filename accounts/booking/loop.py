@@ -53,7 +53,7 @@ class BookingLoop:
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._queue: deque[_Waiting] = deque()
-        self._under_way: set[_Waiting] = set()
+        self._under_way: dict[_Waiting, None] = {}  # in the order in which they came
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._connection: AsyncConnection[Any] | None = None
@@ -130,7 +130,7 @@ class BookingLoop:
             self._wake.clear()
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_PER_BATCH))]
-                self._under_way.update(batch)
+                self._under_way.update(dict.fromkeys(batch))
                 try:
                     await self._book(batch)
                 except (OperationalError, InterfaceError, TimeoutError, OSError) as fault:
@@ -172,14 +172,14 @@ class BookingLoop:
         raise AssertionError("the last try raises")
 
     def _answer(self, waiting: _Waiting, answer: Answer) -> None:
-        self._under_way.discard(waiting)
+        self._under_way.pop(waiting, None)
         if waiting.abandoned and isinstance(answer, Granted):
             self._release(waiting)
         if not waiting.answer.done():
             waiting.answer.set_result(answer)
 
     def _fail(self, waiting: _Waiting, fault: Exception) -> None:
-        self._under_way.discard(waiting)
+        self._under_way.pop(waiting, None)
         if not waiting.answer.done():
             waiting.answer.set_exception(fault)
             waiting.answer.exception()  # marks it as seen: nobody may be waiting, and it was logged
@@ -191,7 +191,7 @@ class BookingLoop:
         unanswered = [waiting for waiting in self._under_way if not waiting.abandoned]
         abandoned = [waiting for waiting in self._under_way if waiting.abandoned]
         self._under_way.clear()
-        self._queue.extendleft(unanswered)
+        self._queue.extendleft(reversed(unanswered))
         for waiting in abandoned:
             self._release(waiting)
         self._wake.set()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from accounts.booking.windows import CALENDAR, Window, opening_end
 from accounts.models import Budget
-from accounts.money import Prices
+from accounts.money import Counts, Prices
 
 #: Parts of a cap whose passing is announced, in percent.
 THRESHOLDS = (80, 100)
@@ -123,7 +123,7 @@ class ReservationState:
 
 @dataclass(slots=True)
 class EntryState:
-    """An entry that a refund or a correction names, what it has left to give back, and its lines."""
+    """An entry of usage that a refund or a correction is for, what it has left to give back, and its lines."""
 
     id: int
     debit_id: int
@@ -132,6 +132,14 @@ class EntryState:
     reservation_id: UUID | None
     model: str
     node: str
+    counts: Counts
     tokens_left: int
     nano_usd_left: int
     lines: list[tuple[int, int, int]]  # budget id, window number, amount
+
+    def change(self, tokens: int, nano_usd: int) -> tuple[int, int]:
+        """What of a change there is room for: downward no more than is left."""
+        tokens, nano_usd = max(tokens, -self.tokens_left), max(nano_usd, -self.nano_usd_left)
+        self.tokens_left += min(tokens, 0)
+        self.nano_usd_left += min(nano_usd, 0)
+        return tokens, nano_usd

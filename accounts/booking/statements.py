@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from accounts.booking.decide import Read
+from accounts.booking.decide import Read, Step, step_of
 from accounts.booking.operations import Correct, Extend, Operation, Refund, Release, Reserve, Settle
 from accounts.booking.state import BudgetState, EntryState, ReservationState
 from accounts.booking.writing import NewEntry, Writes
@@ -43,23 +43,21 @@ WHERE r.id = ANY(%s::uuid[]) AND r.state = %s RETURNING {_RESERVATION}
 
 _RESERVATIONS = f"SELECT {_RESERVATION} FROM accounts_reservation r WHERE r.id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608
 
-_BILLED = """
-SELECT reservation_id, sum(prompt_tokens)::bigint, sum(completion_tokens)::bigint, sum(cached_tokens)::bigint,
-  sum(reasoning_tokens)::bigint
-FROM accounts_entry WHERE reservation_id = ANY(%s::uuid[]) AND kind IN ('usage', 'correction') GROUP BY reservation_id
-"""
-
-# Refunds of one entry queue up at its row, which need not touch any budget.
-_REFUNDED = """
-SELECT e.id, e.debit_id, e.credit_id, e.key_id, e.reservation_id, e.model, e.node, e.tokens,
-  e.nano_usd
-FROM accounts_entry e WHERE e.id = ANY(%s::bigint[]) AND e.kind = 'usage' ORDER BY e.id FOR UPDATE
-"""
-_REFUNDS = """
-SELECT refunds_id, sum(tokens)::bigint, sum(nano_usd)::bigint FROM accounts_entry
-WHERE refunds_id = ANY(%s::bigint[]) GROUP BY refunds_id
-"""
-_LINES = "SELECT entry_id, budget_id, window_number, amount FROM accounts_line WHERE entry_id = ANY(%s::bigint[])"
+# Refunds and corrections of one entry queue up at its row, since they need not share a budget.
+_USAGE = "kind = 'usage' AND (id = ANY(%s::bigint[]) OR reservation_id = ANY(%s::uuid[]))"
+_ENTRIES = f"""
+SELECT id, debit_id, credit_id, key_id, reservation_id, model, node, prompt_tokens, completion_tokens, cached_tokens,
+  reasoning_tokens, tokens, nano_usd FROM accounts_entry WHERE {_USAGE} ORDER BY id FOR UPDATE
+"""  # noqa: S608
+_GIVEN_BACK = f"""
+SELECT u.id, sum(least(e.tokens, 0))::bigint, sum(least(e.nano_usd, 0))::bigint
+FROM (SELECT id, reservation_id FROM accounts_entry WHERE {_USAGE}) u
+  JOIN accounts_entry e ON e.reservation_id = u.reservation_id WHERE e.kind IN ('refund', 'correction') GROUP BY u.id
+"""  # noqa: S608
+_LINES = f"""
+SELECT entry_id, budget_id, window_number, amount FROM accounts_line
+WHERE entry_id IN (SELECT id FROM accounts_entry WHERE {_USAGE})
+"""  # noqa: S608
 
 _WRITE_BUDGETS = """
 UPDATE accounts_budget b SET cap = v.cap, cap_wanted = v.cap_wanted, "window" = v.w, window_seconds = v.seconds,
@@ -129,26 +127,26 @@ class Reads:
     """
 
     def __init__(self, operations: Sequence[Operation], *, again: bool = False) -> None:
-        self._names: list[str] = []
+        self._names: list[str | Step] = []
         self.statements: list[Statement] = []
         self._add("budgets", _LOCK, *_owners(operations))
         keys = {op.key_id for op in operations if isinstance(op, Reserve)}
         self._add("circumstances", _CIRCUMSTANCES, keys, most_entries(operations))
-        for (before, after), reservation_ids in _closing(operations).items():
-            self._add(f"closed as {after}", _CLOSE, after, sorted(reservation_ids), before)
+        self._steps = _closing(operations)
+        for step, reservation_ids in self._steps.items():
+            before, after = step
+            self._add(step, _CLOSE, after, sorted(reservation_ids), before)
         looked_up = [op.id for op in operations if isinstance(op, Extend) or (again and isinstance(op, Reserve))]
         if looked_up:
             self._add("reservations", _RESERVATIONS, looked_up)
-        corrected = [op.id for op in operations if isinstance(op, Correct)]
-        if corrected:
-            self._add("billed", _BILLED, corrected)
         refunded = [op.entry_id for op in operations if isinstance(op, Refund)]
-        if refunded:
-            self._add("refunded", _REFUNDED, refunded)
-            self._add("refunds", _REFUNDS, refunded)
-            self._add("lines", _LINES, refunded)
+        corrected = [op.id for op in operations if isinstance(op, Correct)]
+        if refunded or corrected:
+            self._add("entries", _ENTRIES, refunded, corrected)
+            self._add("given back", _GIVEN_BACK, refunded, corrected)
+            self._add("lines", _LINES, refunded, corrected)
 
-    def _add(self, name: str, sql: str, *parameters: Any) -> None:
+    def _add(self, name: str | Step, sql: str, *parameters: Any) -> None:
         self._names.append(name)
         self.statements.append((sql, [p if isinstance(p, str | int) else array(p) for p in parameters]))
 
@@ -160,15 +158,9 @@ class Reads:
             house_id=house_id,
             budgets={row[0]: BudgetState(*row) for row in rows["budgets"]},
             valid_keys=frozenset(valid_keys),
-            closed={
-                row[0]: ReservationState.of(row)
-                for name, closed in rows.items()
-                if name.startswith("closed as ")
-                for row in closed
-            },
+            closed={(row[0], step): ReservationState.of(row) for step in self._steps for row in rows[step]},
             reservations={row[0]: ReservationState.of(row) for row in rows.get("reservations", ())},
-            billed={row[0]: Counts(*row[1:]) for row in rows.get("billed", ())},
-            entries=_refundable(rows.get("refunded", []), rows.get("refunds", []), rows.get("lines", [])),
+            entries=_usage(rows.get("entries", []), rows.get("given back", []), rows.get("lines", [])),
             entry_ids=iter(entry_ids),
         )
 
@@ -199,33 +191,26 @@ def _owners(operations: Sequence[Operation]) -> tuple[set[int], set[int], set[in
     return budget_ids, accounts, keys
 
 
-def _closing(operations: Sequence[Operation]) -> dict[tuple[str, str], list[Any]]:
-    """The reservations to be closed, by their states before and after."""
-    closing: dict[tuple[str, str], list[Any]] = {}
+def _closing(operations: Sequence[Operation]) -> dict[Step, list[Any]]:
+    """The reservations to be closed, by the step they take."""
+    closing: dict[Step, list[Any]] = {}
     for op in operations:
-        if isinstance(op, Settle):
-            step = (State.OPEN.value, (State.ESTIMATED if op.estimated else State.SETTLED).value)
-        elif isinstance(op, Release):
-            step = (State.OPEN.value, State.RELEASED.value)
-        elif isinstance(op, Correct):
-            step = (State.ESTIMATED.value, State.SETTLED.value)
-        else:
-            continue
-        closing.setdefault(step, []).append(op.id)
+        if isinstance(op, Settle | Release | Correct):
+            closing.setdefault(step_of(op), []).append(op.id)
     return closing
 
 
-def _refundable(
-    entries: list[tuple[Any, ...]], refunds: list[tuple[Any, ...]], lines: list[tuple[Any, ...]]
+def _usage(
+    entries: list[tuple[Any, ...]], given_back: list[tuple[Any, ...]], lines: list[tuple[Any, ...]]
 ) -> dict[int, EntryState]:
-    refunded = {entry_id: (tokens, nano_usd) for entry_id, tokens, nano_usd in refunds}
+    back = {entry_id: (tokens, nano_usd) for entry_id, tokens, nano_usd in given_back}  # negative
     found = {}
     for row in entries:
         entry_id, tokens, nano_usd = row[0], *row[-2:]
-        tokens_back, nano_usd_back = refunded.get(entry_id, (0, 0))  # negative
-        of_entry = [(budget, window, amount) for entry, budget, window, amount in lines if entry == entry_id]
+        tokens_back, nano_usd_back = back.get(entry_id, (0, 0))
         left = (tokens + tokens_back, nano_usd + nano_usd_back)
-        found[entry_id] = EntryState(*row[:-2], *left, of_entry)  # type: ignore[call-arg]  # as many as there are fields
+        of_entry = [line for of, *line in lines if of == entry_id]
+        found[entry_id] = EntryState(*row[:7], Counts(*row[7:11]), *left, of_entry)  # type: ignore[call-arg]  # as many as fields
     return found
 
 

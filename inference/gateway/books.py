@@ -27,13 +27,14 @@ from accounts.booking.operations import (
     Reserve,
     Settle,
 )
-from accounts.money import Counts, Prices, format_usd
+from accounts.money import Counts, Prices
 from accounts.principals import Principal
 from inference.gateway import metrics
 from inference.gateway.attempts import Attempt, Attempts
 from inference.gateway.principals import wrong_key
 from inference.gateway.relay import Relay
 from inference.refusals import Refusal, unavailable
+from usd import format_usd
 
 log = structlog.get_logger(__name__)
 

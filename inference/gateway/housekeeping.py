@@ -28,6 +28,8 @@ PERIOD_S = 1.0
 SLOW_PERIOD_S = 60.0
 #: Any number, the same in every gateway: who holds this advisory lock does the work.
 ADVISORY_LOCK = 7_465_078
+#: PostgreSQL ends the session, and with it the lock, of a gateway that says nothing for so long.
+LOCK_IDLE_LIMIT = "5s"
 
 
 class Housekeeping:
@@ -65,6 +67,9 @@ class Housekeeping:
         """Whether this gateway holds the lock: it lives exactly as long as this thread's connection."""
         if not self._leads:
             with connection.cursor() as cursor:
+                # a gateway that was stopped, and not ended, must not keep the others from the work
+                cursor.execute("SELECT set_config('idle_session_timeout', %s, false)", [LOCK_IDLE_LIMIT])
+                cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [LOCK_IDLE_LIMIT])
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
                 self._leads = cursor.fetchone()[0]
         return self._leads

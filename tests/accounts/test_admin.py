@@ -32,6 +32,11 @@ def form_of(account: Account, fields: dict[str, str] | None = None, **more: str)
     return {"account": account.pk} | empty | (fields or {}) | more
 
 
+def tenant() -> Account:
+    """The only account beside that of the house."""
+    return Account.objects.get(is_house=False)
+
+
 def words(response: HttpResponse) -> str:
     """The text of a page, spaces folded."""
     return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).replace("&#x27;", "'").split())
@@ -171,7 +176,7 @@ def test_the_lists_cost_no_query_per_row(admin_client: Client, address: str) -> 
 class TestAccount:
     def test_it_works(self, admin_client: Client, db: None) -> None:
         admin_client.post(f"{ACCOUNTS}add/", {"name": "physics"})
-        assert Account.objects.get().name == "physics"
+        assert tenant().name == "physics"
 
     @pytest.mark.parametrize(
         ("name", "sentence"),
@@ -184,31 +189,57 @@ class TestAccount:
     )
     def test_it_rejects_a_bad_name(self, admin_client: Client, account: Account, name: str, sentence: str) -> None:
         assert sentence in words(admin_client.post(f"{ACCOUNTS}add/", {"name": name}))
-        assert Account.objects.get() == account
+        assert tenant() == account
 
     def test_suspending_asks_first_and_says_how_many_keys_stop(self, admin_client: Client, account: Account) -> None:
         issue_key(account=account, peppers=PEPPERS)
         revoke_key(issue_key(account=account, peppers=PEPPERS)[0])
         address = f"{ACCOUNTS}{account.pk}/suspend/"
         assert "1 working key will be refused with 401" in words(admin_client.get(address))
-        assert not Account.objects.get().suspended
+        assert not tenant().suspended
         admin_client.post(address, {"confirmed": "yes"})
-        assert Account.objects.get().suspended
+        assert tenant().suspended
         assert "1 key will work again" in words(admin_client.get(f"{ACCOUNTS}{account.pk}/resume/"))
         admin_client.post(f"{ACCOUNTS}{account.pk}/resume/", {"confirmed": "yes"})
-        assert not Account.objects.get().suspended
+        assert not tenant().suspended
 
     def test_saving_does_not_undo_a_suspension_that_happened_meanwhile(self, account: Account) -> None:
-        stale = Account.objects.get()
+        stale = tenant()
         suspend_account(account)
         form = AccountForm({"name": "renamed"}, instance=stale)
         assert form.is_valid()
         AccountAdmin(Account, site).save_model(RequestFactory().post("/"), stale, form, change=True)
-        assert Account.objects.get().name == "renamed"
-        assert Account.objects.get().suspended
+        assert tenant().name == "renamed"
+        assert tenant().suspended
 
-    def test_one_that_has_keys_cannot_be_deleted(self, admin_client: Client, account: Account) -> None:
+    def test_one_that_was_used_is_not_deleted_and_the_page_says_why(
+        self, admin_client: Client, account: Account
+    ) -> None:
         issue_key(account=account, peppers=PEPPERS)
-        assert admin_client.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"}).status_code == 403
+        told = admin_client.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"}, follow=True)
+        assert "chemistry has keys and cannot be deleted; close it instead." in words(told)
         admin_client.post(ACCOUNTS, {"action": "delete_selected", "_selected_action": account.pk, "post": "yes"})
-        assert Account.objects.exists()
+        assert tenant() == account
+
+    def test_one_that_was_never_used_is_deleted(self, admin_client: Client, account: Account) -> None:
+        admin_client.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"})
+        assert not Account.objects.filter(is_house=False).exists()
+
+    def test_closing_is_for_good(self, admin_client: Client, account: Account) -> None:
+        issue_key(account=account, peppers=PEPPERS)
+        address = f"{ACCOUNTS}{account.pk}/close/"
+        assert "It stays closed: none of its keys works again" in words(admin_client.get(address))
+        done = admin_client.post(address, {"confirmed": "yes", "reason": "project over"}, follow=True)
+        assert "Closed 1 account." in words(done)
+        assert tenant().closed
+        assert "close/" not in done.content.decode()
+        history = words(admin_client.get(f"{ACCOUNTS}{account.pk}/history/"))
+        assert "Changed by admin" in history
+        assert "project over" in history
+
+    def test_that_of_the_house_can_be_looked_at_only(self, admin_client: Client, db: None) -> None:
+        house = Account.objects.get(is_house=True)
+        assert "The whole ledger" in words(admin_client.get(f"{ACCOUNTS}{house.pk}/change/"))
+        told = admin_client.post(f"{ACCOUNTS}{house.pk}/close/", {"confirmed": "yes"}, follow=True)
+        assert "is the account of the house" in words(told)
+        assert not Account.objects.get(is_house=True).closed

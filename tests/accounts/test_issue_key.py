@@ -13,8 +13,9 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from accounts.accounts import close_account, open_account
 from accounts.keys import find_key, parse_peppers
-from accounts.models import Account, ApiKey
+from accounts.models import Account, ApiKey, Budget
 from helexa.home import REPOSITORY
 
 
@@ -38,6 +39,9 @@ class TestIssueKey:
             "scope": "inference",
             "models": [],
             "expires": None,
+            "cap": None,
+            "cap_usd": None,
+            "window": None,
         }
 
     def test_it_takes_every_option(self) -> None:
@@ -57,10 +61,44 @@ class TestIssueKey:
         assert printed["expires"] == "2100-01-31T08:00:00+00:00"
         assert printed["scope"] == "operator"
 
+    def test_a_key_gets_caps_of_its_own_and_its_account_others(self) -> None:
+        own = ["--cap", "50000", "--cap-usd", "12.5", "--window", "calendar:day@Europe/Berlin"]
+        printed = json.loads(run("--account", "chemistry", *own, "--account-cap-usd", "100", "--json"))
+        assert (printed["cap"], printed["cap_usd"], printed["window"]) == (50000, "12.50", "calendar:day@Europe/Berlin")
+        budgets = Budget.objects.order_by("key", "unit").values_list("key__key_id", "unit", "cap", "window")
+        assert set(budgets) == {
+            (printed["key_id"], "tokens", 50_000, "day"),
+            (printed["key_id"], "nano_usd", 12_500_000_000, "day"),
+            (None, "nano_usd", 100_000_000_000, "balance"),
+        }
+
+    def test_caps_are_balances_unless_told_otherwise(self) -> None:
+        printed = json.loads(run("--account", "chemistry", "--cap", "5", "--json"))
+        assert (printed["cap"], printed["cap_usd"], printed["window"]) == (5, None, "balance")
+
+    def test_the_account_of_another_key_gets_its_cap_changed(self) -> None:
+        run("--account", "chemistry", "--account-cap", "5")
+        run("--account", "chemistry", "--account-cap", "7", "--account-window", "rolling:60")
+        budget = Budget.objects.get()
+        assert (budget.cap, budget.window, budget.window_seconds) == (7, "rolling", 60)
+
+    def test_people_see_caps_in_words(self) -> None:
+        assert "50,000 tokens, reset each day (UTC)" in run(
+            "--account", "c", "--cap", "50000", "--window", "calendar:day"
+        )
+        assert "none of its own" in run("--account", "c")
+
+    def test_neither_a_closed_account_nor_the_house_gets_a_key(self) -> None:
+        close_account(open_account("chemistry"))
+        for name in ("chemistry", "house"):
+            with pytest.raises(CommandError, match=r"^--account: "):
+                run("--account", name)
+        assert not ApiKey.objects.exists()
+
     def test_it_uses_the_account_that_is_there(self) -> None:
         run("--account", "chemistry")
         run("--account", "chemistry")
-        assert Account.objects.count() == 1
+        assert Account.objects.filter(is_house=False).count() == 1
         assert ApiKey.objects.count() == 2
 
     def test_people_see_the_secret_on_a_line_of_its_own(self) -> None:
@@ -80,13 +118,28 @@ class TestIssueKey:
             (["--expires", "0001-01-01T00:00+14:00"], "--expires: '0001-01-01T00:00+14:00' is no ISO date"),
             (["--expires", "2020-01-01"], "--expires: This expiry has passed"),
             (["--models", ","], "--models: name at least one model"),
+            (["--cap", "0"], "--cap: 0 tokens is too little: it must be more than 0."),
+            (["--cap", "1.5"], "--cap: '1.5' is not a whole number of tokens; write it as 50000."),
+            (["--cap", "nan"], "--cap: 'nan' is not a whole number of tokens; write it as 50000."),
+            (["--cap=-1"], "--cap: -1 tokens is too little: it must be more than 0."),
+            (["--cap-usd", "NaN"], "--cap-usd: 'NaN' is not an amount in dollars; write it as 12.50."),
+            (["--cap-usd", "1e12"], "--cap-usd: 1e12 dollars are too many; the most is 1000000000."),
+            (
+                ["--account-cap-usd", "0.0000000001"],
+                "--account-cap-usd: An amount in dollars has at",
+            ),
+            (["--window", "balance"], "--window: a window is for a cap; give one as well."),
+            (["--account-window", "balance"], "--account-window: a window is for a cap; give one as well."),
+            (["--cap", "5", "--window", "rolling:0"], "--window: A rolling window lasts from 1 to 31622400"),
+            (["--cap", "5", "--window", "calendar:day@Mars"], "--window: 'Mars' is not a time zone; write it as"),
+            (["--account-cap", "5", "--account-window", "weekly"], "--account-window: 'weekly' is not a window; write"),
         ],
     )
     def test_it_rejects_bad_input_naming_the_option_and_leaves_nothing(self, options: list[str], sentence: str) -> None:
         with pytest.raises(CommandError) as refused:
             run("--account", "chemistry", *options)
         assert str(refused.value).startswith(sentence)
-        assert not Account.objects.exists()
+        assert not Account.objects.filter(is_house=False).exists()
 
 
 def process(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,48 +1,57 @@
 from __future__ import annotations
 
-import json
-from argparse import RawDescriptionHelpFormatter
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, OperationalError, transaction
-from rich.console import Console
-from rich.table import Table
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
 from accounts.accounts import open_account
+from accounts.booking.operations import Limits
+from accounts.budgets import Owner, set_limits
 from accounts.keys import issue_key, parse_peppers, split_model_ids
-from accounts.models import ApiKey
+from accounts.management.operator_command import OperatorCommand, operator
+from accounts.models import ApiKey, Budget
+from accounts.typed import describe_window, format_amount, parse_amount, parse_window
+from usd import format_usd
 
-EXAMPLE = """\
-example:
+Unit = Budget.Unit
+
+WINDOWS = "balance|rolling:SECONDS|calendar:day|week|month[@Area/City]"
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The caps of one owner as they were typed, and what they mean."""
+
+    tokens: int | None
+    nano_usd: int | None
+    window: str | None
+    limits: dict[str, Limits]
+
+
+class Command(OperatorCommand):
+    help = "Issue an API key, for an account that is made if there is none of this name."
+    example = """\
+examples:
   python manage.py issue_key --account chemistry --label "nightly batch" --models qwen3-4b --expires 2027-01-31
+  python manage.py issue_key --account chemistry --cap 200000 --window calendar:day@Europe/Berlin --account-cap-usd 50
 
+Caps without a prefix are the key's own; without one of its own a key is held to its account's alone, if it has any.
 The secret is printed once and kept nowhere. --json prints one document, so that a script can take the key:
   python manage.py issue_key --account chemistry --json > key.json
 """
-
-NO_DATABASE = "There is no database to write the key into: start `make up`, or set DATABASE_URL."
-
-#: Which option to name when a field is refused.
-OPTIONS = {
-    "name": "--account",
-    "label": "--label",
-    "scope": "--scope",
-    "allowed_models": "--models",
-    "expires_at": "--expires",
-}
-
-
-class Command(BaseCommand):
-    help = "Issue an API key, for an account that is made if there is none of this name."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, epilog=EXAMPLE, **kwargs)
-        parser.formatter_class = RawDescriptionHelpFormatter
-        return parser
+    options = {
+        "name": "--account",
+        "account": "--account",
+        "label": "--label",
+        "scope": "--scope",
+        "allowed_models": "--models",
+        "expires_at": "--expires",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--account", required=True, metavar="NAME", help="whom the key belongs to")
@@ -57,35 +66,84 @@ class Command(BaseCommand):
             metavar="|".join(ApiKey.Scope.values),
             help="what it may do; each scope includes the ones before it (default: inference)",
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+        for prefix, whose in (("", "the key"), ("account-", "the account")):
+            parser.add_argument(f"--{prefix}cap", metavar="TOKENS", help=f"the most tokens that {whose} may use")
+            parser.add_argument(f"--{prefix}cap-usd", metavar="USD", help=f"the most dollars that {whose} may spend")
+            parser.add_argument(
+                f"--{prefix}window", metavar=WINDOWS, help=f"when the caps of {whose} start anew (default: balance)"
+            )
+        super().add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
-        try:
-            key, secret = self._issue(options)
-        except ValidationError as error:
-            raise CommandError(_naming_the_option(error)) from None
-        except (ImproperlyConfigured, DatabaseError) as error:
-            raise CommandError(_database_trouble(error)) from None
+    def run(self, options: dict[str, Any]) -> None:
+        caps, account_caps = _caps(options, ""), _caps(options, "account_")
+        key, secret = self._issue(options, caps, account_caps)
         if key.account.suspended:
             self.stderr.write(f"Account {key.account} is suspended: the key will work once it is resumed.")
         if options["json"]:
-            self.stdout.write(json.dumps(_document(key, secret)))
+            self.print_json(_document(key, secret, caps))
         else:
-            _show(key, secret, Console(file=cast("IO[str]", self.stdout), highlight=False))
+            self._show(key, secret, caps)
 
     @staticmethod
-    def _issue(options: dict[str, Any]) -> tuple[ApiKey, str]:
+    def _issue(options: dict[str, Any], caps: Caps, account_caps: Caps) -> tuple[ApiKey, str]:
         peppers = parse_peppers(settings.HELEXA_KEY_PEPPER)
         allowed_models, expires_at = _models(options["models"]), _moment(options["expires"])
+        author = operator()
         with transaction.atomic():  # no account stays behind when its key is refused
-            return issue_key(
+            key, secret = issue_key(
                 account=open_account(options["account"]),
                 peppers=peppers,
                 label=options["label"].strip(),
                 scope=options["scope"],
                 allowed_models=allowed_models,
                 expires_at=expires_at,
+                author=author,
             )
+            for owner, wanted in ((key, caps), (key.account, account_caps)):
+                _give(owner, wanted)
+        return key, secret
+
+    def _show(self, key: ApiKey, secret: str, caps: Caps) -> None:
+        self.print_facts(
+            {
+                "key id": key.key_id,
+                "account": key.account.name,
+                "label": key.label or "–",
+                "scope": key.scope,
+                "models": ", ".join(key.allowed_models) or "every model",
+                "expires": f"{key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "never",
+                "caps": _told(caps),
+            }
+        )
+        self.console.print(f"\n{secret}\n", markup=False, soft_wrap=True)
+        self.console.print("Copy the secret now: it is kept nowhere and cannot be shown again.")
+
+
+def _caps(options: dict[str, Any], prefix: str) -> Caps:
+    """The caps of the key, or of the account. Raises CommandError naming the option."""
+    cap, usd, window = (options[prefix + name] for name in ("cap", "cap_usd", "window"))
+    if window is not None and cap is None and usd is None:
+        raise CommandError(f"{_option(prefix, 'window')}: a window is for a cap; give one as well.")
+    try:
+        kind, seconds, zone = parse_window("balance" if window is None else window, field=_option(prefix, "window"))
+        tokens = None if cap is None else parse_amount(cap, Unit.TOKENS, field=_option(prefix, "cap"))
+        nano_usd = None if usd is None else parse_amount(usd, Unit.NANO_USD, field=_option(prefix, "cap-usd"))
+    except ValidationError as error:
+        ((option, (sentence,)),) = error.message_dict.items()
+        raise CommandError(f"{option}: {sentence}") from None
+    wanted = ((Unit.TOKENS, tokens), (Unit.NANO_USD, nano_usd))
+    limits = {unit.value: Limits(amount, kind, seconds, zone) for unit, amount in wanted if amount is not None}
+    typed = (window or "balance") if limits else None
+    return Caps(tokens, nano_usd, typed, limits)
+
+
+def _option(prefix: str, name: str) -> str:
+    return f"--{prefix.replace('_', '-')}{name}"
+
+
+def _give(owner: Owner, caps: Caps) -> None:
+    for unit, limits in caps.limits.items():
+        set_limits(owner, unit, limits, author=operator(), reason="issue_key")
 
 
 def _models(text: str | None) -> list[str]:
@@ -106,22 +164,7 @@ def _moment(text: str | None) -> datetime | None:
         raise CommandError(f"--expires: {text!r} is no ISO date; write it as 2027-01-31T18:00.") from None
 
 
-def _naming_the_option(error: ValidationError) -> str:
-    field, messages = next(iter(error.message_dict.items()))
-    return f"{OPTIONS.get(field, field)}: {messages[0]}"
-
-
-def _database_trouble(error: Exception) -> str:
-    if not settings.DATABASE_URL:
-        return NO_DATABASE
-    if isinstance(error, OperationalError):
-        return "The database does not answer: start `make up`, or correct DATABASE_URL."
-    if isinstance(error, DatabaseError):
-        return f"The database refused: {str(error).splitlines()[0]} (is it migrated? `make up` does that)"
-    return str(error)
-
-
-def _document(key: ApiKey, secret: str) -> dict[str, Any]:
+def _document(key: ApiKey, secret: str, caps: Caps) -> dict[str, Any]:
     return {
         "key": secret,
         "key_id": key.key_id,
@@ -130,21 +173,16 @@ def _document(key: ApiKey, secret: str) -> dict[str, Any]:
         "scope": key.scope,
         "models": key.allowed_models,
         "expires": key.expires_at.isoformat() if key.expires_at else None,
+        "cap": caps.tokens,
+        "cap_usd": None if caps.nano_usd is None else format_usd(caps.nano_usd),
+        "window": caps.window,
     }
 
 
-def _show(key: ApiKey, secret: str, console: Console) -> None:
-    rows = {
-        "key id": key.key_id,
-        "account": key.account.name,
-        "label": key.label or "–",
-        "scope": key.scope,
-        "models": ", ".join(key.allowed_models) or "every model",
-        "expires": f"{key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "never",
-    }
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table, markup=False)
-    console.print(f"\n{secret}\n", markup=False, soft_wrap=True)
-    console.print("Copy the secret now: it is kept nowhere and cannot be shown again.")
+def _told(caps: Caps) -> str:
+    amounts = [
+        f"{format_amount(limits.cap, unit)}, {describe_window(limits)}"
+        for unit, limits in caps.limits.items()
+        if limits.cap is not None
+    ]
+    return "; ".join(amounts) or "none of its own"

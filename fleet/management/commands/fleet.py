@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import redis
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
-from fleet.lifecycle import send_load, send_unload
 from fleet.live import LiveNeuron, live_gateways, live_neurons
-from fleet.models import Profile
+from fleet.orders import choose, held, order_load, order_unload
 from fleet.reports import ModelReport
+from fleet.status import describe_models, describe_neuron
 
 #: A neuron takes an order within its next report or two; after this long it has not heard it.
 HEARD_LIMIT_S = 30.0
@@ -56,6 +56,8 @@ class Command(BaseCommand):
         try:
             with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2) as client:
                 getattr(self, f"_{what}")(client, **options)
+        except ValidationError as refusal:
+            raise CommandError(_naming_the_option(refusal)) from None
         except (RedisError, OSError) as fault:
             raise CommandError(f"Redis does not answer: {fault}. Is `make up` running?") from fault
 
@@ -65,7 +67,7 @@ class Command(BaseCommand):
         gateways, neurons = live_gateways(client), live_neurons(client)
         if json:
             self._print_json(
-                {"gateways": [vars(one) for one in gateways], "neurons": [_neuron(one) for one in neurons]}
+                {"gateways": [vars(one) for one in gateways], "neurons": [describe_neuron(one) for one in neurons]}
             )
             return
         table = Table("neuron", "health", "device", "memory free / total", "model", "status", "in flight", "queued")
@@ -78,22 +80,7 @@ class Command(BaseCommand):
         console.print(table if neurons else "No neuron has reported: start one with `manage.py runworker --name NAME`.")
 
     def _models(self, client: redis.Redis, *, json: bool, **_: Any) -> None:
-        neurons = [one for one in live_neurons(client) if one.healthy]
-        rows = [
-            {
-                "id": profile.model_id,
-                "source": profile.source,
-                "harness": profile.harness,
-                "pinned_on": profile.pinned_on,
-                "locations": [
-                    {"node": neuron.report.name, "status": model.status, "progress": model.progress}
-                    for neuron in neurons
-                    for model in neuron.report.models
-                    if model.id == profile.model_id
-                ],
-            }
-            for profile in Profile.objects.all()
-        ]
+        rows = describe_models(live_neurons(client))
         if json:
             self._print_json({"models": rows})
             return
@@ -109,13 +96,7 @@ class Command(BaseCommand):
     # -- ordering --------------------------------------------------------------------------------
 
     def _load(self, client: redis.Redis, *, model: str, neuron: str | None, json: bool, **_: Any) -> None:
-        profile = Profile.objects.filter(model_id=model).first()
-        if profile is None:
-            raise CommandError(f"The catalogue has no model {model!r}: `fleet models` lists it, the admin adds to it.")
-        target = _target(live_neurons(client), neuron)
-        earlier = _on(target, model)
-        if earlier is None or earlier.status == "failed":
-            send_load(profile, target.report)
+        target, earlier = order_load(live_neurons(client), model, neuron)
         if earlier is None or earlier.status != "loaded":
             outcome = self._follow_load(client, target.report.name, model, quiet=json, failed_before=earlier)
             if outcome.status == "failed":
@@ -129,7 +110,7 @@ class Command(BaseCommand):
         shown, heard = "", False
         until_s = time.monotonic() + HEARD_LIMIT_S
         while True:
-            current = _on(_target(live_neurons(client), neuron), model)
+            current = held(choose(live_neurons(client), neuron), model)
             heard = heard or (current is not None and current != failed_before)
             if current is not None and heard and current.status != "loading":
                 return current
@@ -141,17 +122,9 @@ class Command(BaseCommand):
             time.sleep(POLL_PERIOD_S)
 
     def _unload(self, client: redis.Redis, *, model: str, neuron: str | None, json: bool, **_: Any) -> None:
-        holders = [one for one in live_neurons(client) if one.healthy and _on(one, model) is not None]
-        if not holders:
-            raise CommandError(f"No healthy neuron holds {model!r}: `fleet status` shows what each holds.")
-        target = _target(holders, neuron)
-        name = target.report.name
-        for profile in Profile.objects.filter(model_id=model, pinned_on__contains=[name]):
-            profile.pinned_on = [other for other in profile.pinned_on if other != name]
-            profile.save(update_fields=["pinned_on"])  # or the gateways would load it again at once
-        send_unload(model, target.report)
+        name = order_unload(live_neurons(client), model, neuron).report.name
         until_s = time.monotonic() + HEARD_LIMIT_S
-        while _on(_target(live_neurons(client), name), model) is not None:
+        while held(choose(live_neurons(client), name), model) is not None:
             if time.monotonic() > until_s:
                 raise CommandError(f"Neuron {name} still holds {model} after {HEARD_LIMIT_S:.0f} s; it may be loading.")
             time.sleep(POLL_PERIOD_S)
@@ -173,50 +146,9 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=160)
 
 
-def _target(neurons: Sequence[LiveNeuron], name: str | None) -> LiveNeuron:
-    """The healthy neuron of that name, or the only one. Raises CommandError."""
-    healthy = [one for one in neurons if one.healthy and name in (None, one.report.name)]
-    if len(healthy) == 1:
-        return healthy[0]
-    if not healthy:
-        raise CommandError(f"Neuron {name} is not healthy or unknown." if name else "No neuron is healthy.")
-    raise CommandError(f"Say which with --neuron: {', '.join(one.report.name for one in healthy)}.")
-
-
-def _on(neuron: LiveNeuron, model_id: str) -> ModelReport | None:
-    return next((model for model in neuron.report.models if model.id == model_id), None)
-
-
-def _neuron(neuron: LiveNeuron) -> dict[str, Any]:
-    """A neuron as `status --json` shows it; `limit` is null until limits are derived from measurement."""
-    report = neuron.report
-    return {
-        "name": report.name,
-        "healthy": neuron.healthy,
-        "boot_id": report.boot_id,
-        "hostname": report.hostname,
-        "os": report.os,
-        "uptime_s": round(report.at - report.started_at, 1),
-        "driver_version": report.driver_version,
-        "cuda_version": report.cuda_version,
-        "cuda_missing_reason": report.cuda_missing_reason,
-        "harnesses": report.harnesses,
-        "build": report.build,
-        "devices": [{name: getattr(device, name) for name in device.__struct_fields__} for device in report.devices],
-        "models": [
-            {
-                "id": model.id,
-                "status": model.status,
-                "device": model.device,
-                "in_flight": model.in_flight,
-                "queue_depth": model.queue_depth,
-                "progress": model.progress,
-                "limit": None,
-                **model.facts,
-            }
-            for model in report.models
-        ],
-    }
+def _naming_the_option(refusal: ValidationError) -> str:
+    field, messages = next(iter(refusal.message_dict.items()))
+    return f"{'--neuron' if field == 'neuron' else field.upper()}: {messages[0]}"
 
 
 def _status_rows(neuron: LiveNeuron) -> list[tuple[str, ...]]:
