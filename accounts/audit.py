@@ -17,7 +17,7 @@ from django.db.backends.utils import CursorWrapper
 from accounts.models import Entry, Line, Reservation
 from accounts.models.reservation import reservation_id_of
 from accounts.money import Counts
-from usd import format_usd
+from helexa.usd import format_usd
 
 #: So many differences of one kind are told one by one.
 MOST_TOLD = 200

@@ -84,14 +84,7 @@ def ask(admin: ModelAdmin, request: HttpRequest, form: Form, wish: Wish) -> Http
         return _page(admin, request, "ask.html", form, wish)
     try:
         if not is_confirmed(request):
-            return _page(
-                admin,
-                request,
-                "effect.html",
-                form,
-                wish,
-                effect=wish.preview(form.cleaned_data),
-            )
+            return _page(admin, request, "effect.html", form, wish, effect=wish.preview(form.cleaned_data))
         told = wish.carry_out(form.cleaned_data)
     except ValidationError as error:
         _refuse(form, error)
@@ -108,20 +101,9 @@ def _refuse(form: Form, error: ValidationError) -> None:
 
 
 def _page(
-    admin: ModelAdmin,
-    request: HttpRequest,
-    template: str,
-    form: Form,
-    wish: Wish,
-    **more: Any,
+    admin: ModelAdmin, request: HttpRequest, template: str, form: Form, wish: Wish, **more: Any
 ) -> TemplateResponse:
-    context = {
-        **_frame(admin, request, wish.title),
-        "form": form,
-        "wish": wish,
-        "back_name": _BACK,
-        **more,
-    }
+    context = {**_frame(admin, request, wish.title), "form": form, "wish": wish, "back_name": _BACK, **more}
     return TemplateResponse(request, f"admin/accounts/{template}", context)
 
 

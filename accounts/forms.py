@@ -25,13 +25,7 @@ from accounts.keys import split_model_ids
 from accounts.models import Account, ApiKey, Budget, Webhook
 from accounts.models.account import one_line
 from accounts.models.api_key import EXPIRY_PASSED
-from accounts.typed import (
-    format_amount,
-    parse_amount,
-    parse_seconds,
-    parse_zone,
-    type_amount,
-)
+from accounts.typed import format_amount, parse_amount, parse_seconds, parse_zone, type_amount
 
 Window = Budget.Window
 
@@ -44,12 +38,7 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptab
     class Meta:
         model = Account
         fields = ["name"]
-        error_messages = {
-            "name": {
-                **_messages(Account, "name"),
-                "required": _messages(Account, "name")["blank"],
-            },
-        }
+        error_messages = {"name": {**_messages(Account, "name"), "required": _messages(Account, "name")["blank"]}}
 
 
 class ModelIdsField(forms.CharField):
@@ -66,9 +55,7 @@ class ModelIdsField(forms.CharField):
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     allowed_models = ModelIdsField(
-        required=False,
-        help_text=ApiKey._meta.get_field("allowed_models").help_text,
-        label="Allowed models",
+        required=False, help_text=ApiKey._meta.get_field("allowed_models").help_text, label="Allowed models"
     )
 
     class Meta:
@@ -268,7 +255,7 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptab
         model = Webhook
         fields = ["account", "url", "enabled"]
         error_messages = {
-            "account": {"invalid_choice": "There is no such account; choose one from the list, or none for all."},
+            "account": {"invalid_choice": "There is no such account; choose one from the list, or none for all."}
         }
 
     def clean_url(self) -> str:

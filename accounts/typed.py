@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from accounts.booking.operations import Limits
 from accounts.models import Budget
 from accounts.models.budget import MAX_WINDOW_S
-from usd import MAX_AMOUNT, NANO, AmountError, format_usd, parse_usd
+from helexa.usd import MAX_AMOUNT, NANO, AmountError, format_usd, parse_usd
 
 Unit = Budget.Unit
 Window = Budget.Window

@@ -26,7 +26,7 @@ from prometheus_client import Counter
 
 from accounts.models import Budget, BudgetWarning, Delivery, Webhook
 from accounts.typed import format_window
-from usd import format_usd
+from helexa.usd import format_usd
 
 log = structlog.get_logger(__name__)
 

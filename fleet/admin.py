@@ -18,7 +18,7 @@ from unfold.decorators import display
 
 from fleet.forms import ProfileForm
 from fleet.models import Device, Neuron, Profile, Replica
-from usd import format_usd
+from helexa.usd import format_usd
 
 _COLOURS: dict[str, str] = {
     Neuron.Status.HEALTHY: "success",

@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fleet.models import Profile
 from fleet.prices import parse_price
-from usd import format_usd
+from helexa.usd import format_usd
 
 
 class NamesField(forms.CharField):

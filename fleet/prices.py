@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fleet.models import Profile
 from fleet.models.profile import MAX_PRICE
-from usd import NANO, AmountError, parse_usd
+from helexa.usd import NANO, AmountError, parse_usd
 
 
 @dataclass(frozen=True, slots=True)

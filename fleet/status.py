@@ -8,7 +8,7 @@ from typing import Any
 from fleet.live import LiveNeuron
 from fleet.models import Profile
 from fleet.reports import ModelReport
-from usd import format_usd
+from helexa.usd import format_usd
 
 
 def describe_neuron(neuron: LiveNeuron) -> dict[str, Any]:

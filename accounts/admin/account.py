@@ -15,13 +15,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from accounts.accounts import (
-    check_deletable,
-    close_account,
-    delete_account,
-    resume_account,
-    suspend_account,
-)
+from accounts.accounts import check_deletable, close_account, delete_account, resume_account, suspend_account
 from accounts.admin.api_key import ShownKey
 from accounts.admin.history import Historic
 from accounts.admin.owner import OwnerAdmin, page_of, row_of
@@ -38,13 +32,7 @@ class KeyInline(ShownKey, TabularInline):
     """An account's keys, to look at; they are made and changed on pages of their own."""
 
     model = ApiKey
-    fields = readonly_fields = [
-        "linked_id",
-        "label",
-        "scope",
-        "shown_state",
-        "last_used",
-    ]
+    fields = readonly_fields = ["linked_id", "label", "scope", "shown_state", "last_used"]
     extra = 0
     can_delete = False
     hide_title = True
@@ -81,10 +69,7 @@ class AccountAdmin(Historic, OwnerAdmin):
     fields = ["name", "shown_state", "created_at"]
     readonly_fields = ["shown_state", "created_at"]
     list_display = ["name", "shown_state", "shown_keys", "created_at"]
-    list_filter = [
-        ("suspended_at", admin.EmptyFieldListFilter),
-        ("closed_at", admin.EmptyFieldListFilter),
-    ]
+    list_filter = [("suspended_at", admin.EmptyFieldListFilter), ("closed_at", admin.EmptyFieldListFilter)]
     search_fields = ["name"]
     actions = ["suspend", "resume"]
     actions_detail = ["suspend_this", "resume_this", "close_this"]
@@ -118,10 +103,7 @@ class AccountAdmin(Historic, OwnerAdmin):
         return allowed and (obj is None or _why_kept(obj) is None)
 
     def delete_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        extra_context: dict[str, Any] | None = None,
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Deleting what was used is refused with the reason, and not with a bare 403."""
         account = self.get_object(request, unquote(object_id))
@@ -211,20 +193,11 @@ class AccountAdmin(Historic, OwnerAdmin):
 
     def _ask_to_suspend(self, request: HttpRequest, accounts: QuerySet[Account]) -> TemplateResponse:
         stopped = ApiKey.objects.in_state(State.ACTIVE).filter(account__in=accounts)
-        effects = [
-            keys_refused(stopped.count()),
-            "Nothing is deleted: resuming makes the same keys work again.",
-        ]
+        effects = [keys_refused(stopped.count()), "Nothing is deleted: resuming makes the same keys work again."]
         if stopped.filter(is_bootstrap=True).exists():
             effects.append("The key of HELEXA_API_KEY is among them; the next start of helexa resumes its account.")
         return confirmation_page(
-            self,
-            request,
-            accounts,
-            action="suspend",
-            title="Suspend accounts",
-            effects=effects,
-            button="Suspend",
+            self, request, accounts, action="suspend", title="Suspend accounts", effects=effects, button="Suspend"
         )
 
     def _ask_to_resume(self, request: HttpRequest, accounts: QuerySet[Account]) -> TemplateResponse:
@@ -236,13 +209,7 @@ class AccountAdmin(Historic, OwnerAdmin):
             "Keys that were revoked or have expired stay refused.",
         ]
         return confirmation_page(
-            self,
-            request,
-            accounts,
-            action="resume",
-            title="Resume accounts",
-            effects=effects,
-            button="Resume",
+            self, request, accounts, action="resume", title="Resume accounts", effects=effects, button="Resume"
         )
 
     def _ask_to_close(self, request: HttpRequest, accounts: QuerySet[Account]) -> TemplateResponse:
@@ -253,13 +220,7 @@ class AccountAdmin(Historic, OwnerAdmin):
             "Its entries, caps and history stay on the books.",
         ]
         return confirmation_page(
-            self,
-            request,
-            accounts,
-            action="close",
-            title="Close the account",
-            effects=effects,
-            button="Close",
+            self, request, accounts, action="close", title="Close the account", effects=effects, button="Close"
         )
 
 

@@ -62,27 +62,10 @@ class StateFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
     form = ApiKeyForm
     fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    "key_id",
-                    "account",
-                    "scope",
-                    "shown_state",
-                    "last_used",
-                    "created_at",
-                ]
-            },
-        ),
+        (None, {"fields": ["key_id", "account", "scope", "shown_state", "last_used", "created_at"]}),
         ("What may change", {"fields": ["label", "allowed_models", "expires_at"]}),
     ]
-    add_fieldsets = [
-        (
-            None,
-            {"fields": ["account", "label", "scope", "allowed_models", "expires_at"]},
-        )
-    ]
+    add_fieldsets = [(None, {"fields": ["account", "label", "scope", "allowed_models", "expires_at"]})]
     list_display = ["key_id", "label", "account", "scope", "shown_state", "last_used"]
     list_display_links = ["key_id", "label"]
     list_filter = [StateFilter, "scope"]
@@ -113,10 +96,7 @@ class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         # One way to save: after a new key comes the page with its secret, and nothing may skip that.
-        only_save = {
-            "show_save_and_add_another": False,
-            "show_save_and_continue": object_id is not None,
-        }
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": object_id is not None}
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **only_save})
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: bool) -> None:
@@ -155,21 +135,14 @@ class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
         return None
 
     @action(
-        description="Revoke …",
-        permissions=["change"],
-        url_path="revoke",
-        icon="block",
-        variant=ActionVariant.DANGER,
+        description="Revoke …", permissions=["change"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
     )
     def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.revoke(request, row_of(self, request, object_id)) or page_of(self, object_id)
 
     def _ask_to_revoke(self, request: HttpRequest, selected: QuerySet[ApiKey]) -> TemplateResponse:
         working = ApiKey.objects.in_state(State.ACTIVE).filter(pk__in=selected)
-        effects = [
-            keys_refused(working.count()),
-            "A revoked key never works again; whoever needs one gets a new key.",
-        ]
+        effects = [keys_refused(working.count()), "A revoked key never works again; whoever needs one gets a new key."]
         if selected.filter(is_bootstrap=True).exists():
             effects.append("The key of HELEXA_API_KEY is among them; the next start of helexa makes it valid again.")
         return confirmation_page(

@@ -17,14 +17,7 @@ from accounts.typed import describe_window, format_amount
 class BudgetAdmin(Historic, ReadOnly):
     """Every cap there is, to look over; one is changed on the page of its account or key."""
 
-    list_display = [
-        "shown_owner",
-        "unit",
-        "shown_cap",
-        "shown_spent",
-        "shown_reserved",
-        "shown_window",
-    ]
+    list_display = ["shown_owner", "unit", "shown_cap", "shown_spent", "shown_reserved", "shown_window"]
     list_filter = ["unit", "window"]
     list_select_related = ["account", "key__account"]
     search_fields = ["account__name", "key__key_id", "key__label", "key__account__name"]
@@ -34,11 +27,7 @@ class BudgetAdmin(Historic, ReadOnly):
         return super().get_queryset(request).exclude(cap=None)
 
     def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, object] | None = None,
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         budget = self.get_object(request, unquote(object_id))
         if budget is None:

@@ -36,13 +36,7 @@ def effect_of_limits(owner: Owner, unit: str, after: Limits, *, seen: Limits) ->
         raise ValidationError({"cap": "Somebody else changed this cap meanwhile; above is what it is now."})
     facts = [("Cap", _amount(before, unit), _amount(after, unit))]
     if after.cap is not None:
-        facts.append(
-            (
-                "Window",
-                "–" if before.cap is None else describe_window(before),
-                describe_window(after),
-            )
-        )
+        facts.append(("Window", "–" if before.cap is None else describe_window(before), describe_window(after)))
     return Effect(facts, _sentences(owner, unit, before, after))
 
 
@@ -52,16 +46,8 @@ def effect_of_top_up(owner: Owner, unit: str, amount: int) -> Effect:
     assert budget.limit is not None, "just checked"
     left = budget.limit - budget.spent - budget.reserved
     facts = [
-        (
-            "Cap",
-            format_amount(budget.limit, unit),
-            format_amount(budget.limit + amount, unit),
-        ),
-        (
-            "Left",
-            format_amount(max(0, left), unit),
-            format_amount(max(0, left + amount), unit),
-        ),
+        ("Cap", format_amount(budget.limit, unit), format_amount(budget.limit + amount, unit)),
+        ("Left", format_amount(max(0, left), unit), format_amount(max(0, left + amount), unit)),
     ]
     return Effect(facts, ["The credit becomes an entry of the ledger, under your name."])
 

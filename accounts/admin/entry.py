@@ -19,7 +19,7 @@ from accounts.forms import RefundForm
 from accounts.models import Account, Budget, Entry, Line
 from accounts.models.reservation import reservation_id_of
 from accounts.typed import format_amount
-from usd import format_usd
+from helexa.usd import format_usd
 
 TOKENS, USD = Budget.Unit.TOKENS, Budget.Unit.NANO_USD
 
@@ -89,58 +89,18 @@ def _of_account(queryset: QuerySet[Entry], account_id: int) -> QuerySet[Entry]:
 
 @admin.register(Entry)
 class EntryAdmin(Searched):
-    list_display = [
-        "id",
-        "at",
-        "kind",
-        "shown_account",
-        "key",
-        "model",
-        "shown_tokens",
-        "shown_usd",
-    ]
+    list_display = ["id", "at", "kind", "shown_account", "key", "model", "shown_tokens", "shown_usd"]
     list_filter = [AccountFilter, KeyFilter, "kind"]
     list_select_related = ["debit", "credit", "key"]
     fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    "kind",
-                    "at",
-                    "debit",
-                    "credit",
-                    "key",
-                    "model",
-                    "node",
-                    "shown_tokens",
-                    "shown_usd",
-                ]
-            },
-        ),
+        (None, {"fields": ["kind", "at", "debit", "credit", "key", "model", "node", "shown_tokens", "shown_usd"]}),
         (
             "Counts",
-            {
-                "fields": [
-                    "prompt_tokens",
-                    "completion_tokens",
-                    "cached_tokens",
-                    "reasoning_tokens",
-                    "shown_estimated",
-                ]
-            },
+            {"fields": ["prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "shown_estimated"]},
         ),
         (
             "Where it comes from",
-            {
-                "fields": [
-                    "shown_request",
-                    "shown_refunded",
-                    "shown_prices",
-                    "reason",
-                    "shown_author",
-                ]
-            },
+            {"fields": ["shown_request", "shown_refunded", "shown_prices", "reason", "shown_author"]},
         ),
     ]
     readonly_fields = [
@@ -236,11 +196,7 @@ class EntryAdmin(Searched):
     def _refund(self, request: HttpRequest, entry: Entry, cleaned: dict[str, Any]) -> str:
         author = author_of(request.user)
         back = refund(
-            entry,
-            tokens=cleaned["tokens"] or 0,
-            nano_usd=cleaned["usd"] or 0,
-            reason=cleaned["reason"],
-            author=author,
+            entry, tokens=cleaned["tokens"] or 0, nano_usd=cleaned["usd"] or 0, reason=cleaned["reason"], author=author
         )
         return f"Gave back {format_amount(-back.tokens, TOKENS)} and {format_amount(-back.nano_usd, USD)}."
 
@@ -250,18 +206,11 @@ def _effect(entry: Entry, cleaned: dict[str, Any]) -> Effect:
     left = dict(zip((TOKENS, USD), refundable(entry), strict=True))
     wanted = {TOKENS: cleaned["tokens"] or 0, USD: cleaned["usd"] or 0}
     facts = [
-        (
-            f"Billed, in {unit.label}",
-            format_amount(left[unit], unit),
-            format_amount(left[unit] - wanted[unit], unit),
-        )
+        (f"Billed, in {unit.label}", format_amount(left[unit], unit), format_amount(left[unit] - wanted[unit], unit))
         for unit in (TOKENS, USD)
     ]
     lines = Line.objects.filter(entry=entry).select_related("budget__account", "budget__key")
-    return Effect(
-        facts,
-        [_moved(line, wanted) for line in lines] or ["No cap is touched: none was there then."],
-    )
+    return Effect(facts, [_moved(line, wanted) for line in lines] or ["No cap is touched: none was there then."])
 
 
 def _moved(line: Line, wanted: dict[Budget.Unit, int]) -> str:

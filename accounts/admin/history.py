@@ -12,7 +12,6 @@ from simple_history.template_utils import HistoricalRecordContextHelper
 from accounts.models import Budget
 from accounts.typed import format_amount
 
-
 #: Fields of a budget that are amounts in its unit.
 _AMOUNTS = ("cap", "cap_wanted")
 

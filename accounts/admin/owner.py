@@ -36,10 +36,7 @@ def row_of(admin_: ModelAdmin, request: HttpRequest, object_id: str) -> QuerySet
 
 def page_of(admin_: ModelAdmin, object_id: str) -> HttpResponseRedirect:
     return HttpResponseRedirect(
-        reverse(
-            f"admin:{admin_.opts.app_label}_{admin_.opts.model_name}_change",
-            args=[object_id],
-        )
+        reverse(f"admin:{admin_.opts.app_label}_{admin_.opts.model_name}_change", args=[object_id])
     )
 
 
@@ -66,25 +63,13 @@ class OwnerAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         model, view = self.opts.model_name, self.admin_site.admin_view
         own = [
-            path(
-                "<path:object_id>/cap/<str:unit>/",
-                view(self.cap_view),
-                name=f"accounts_{model}_cap",
-            ),
-            path(
-                "<path:object_id>/topup/<str:unit>/",
-                view(self.top_up_view),
-                name=f"accounts_{model}_top_up",
-            ),
+            path("<path:object_id>/cap/<str:unit>/", view(self.cap_view), name=f"accounts_{model}_cap"),
+            path("<path:object_id>/topup/<str:unit>/", view(self.top_up_view), name=f"accounts_{model}_top_up"),
         ]
         return [*own, *super().get_urls()]
 
     def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         owner = self.get_object(request, unquote(object_id))
         money: dict[str, Any] = {}
@@ -135,14 +120,7 @@ class OwnerAdmin(ModelAdmin):
 
     def _set_limits(self, request: HttpRequest, owner: Owner, unit: str, cleaned: dict[str, Any]) -> str:
         limits, author = cleaned["limits"], author_of(request.user)
-        set_limits(
-            owner,
-            unit,
-            limits,
-            author=author,
-            reason=cleaned["reason"],
-            seen=cleaned["seen"],
-        )
+        set_limits(owner, unit, limits, author=author, reason=cleaned["reason"], seen=cleaned["seen"])
         if limits.cap is None:
             told = f"{owner} has no cap in {Unit(unit).label} any more."
         else:

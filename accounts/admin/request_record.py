@@ -11,17 +11,7 @@ from accounts.models import RequestRecord
 
 @admin.register(RequestRecord)
 class RequestRecordAdmin(Searched):
-    list_display = [
-        "request_id",
-        "at",
-        "shown_status",
-        "account",
-        "key",
-        "model",
-        "node",
-        "tokens",
-        "duration",
-    ]
+    list_display = ["request_id", "at", "shown_status", "account", "key", "model", "node", "tokens", "duration"]
     list_filter = ["dialect", "stream"]
     list_select_related = ["account", "key"]
     readonly_fields = ["shown_status", "tokens", "duration"]

@@ -21,16 +21,7 @@ _COLOURS: dict[str, str] = {
 
 @admin.register(Reservation)
 class ReservationAdmin(Searched):
-    list_display = [
-        "request_id",
-        "shown_state",
-        "account",
-        "key",
-        "model",
-        "node",
-        "granted",
-        "created_at",
-    ]
+    list_display = ["request_id", "shown_state", "account", "key", "model", "granted", "created_at"]
     list_filter = ["state"]
     list_select_related = ["account", "key"]
     fields = ["request_id", "shown_state", "account", "key", "model", "node", "gateway", "granted", "completion_bound",

@@ -27,13 +27,7 @@ class ShownDelivery:
 
 class DeliveryInline(ShownDelivery, TabularInline):
     model = Delivery
-    fields = readonly_fields = [
-        "webhook",
-        "outcome",
-        "attempts",
-        "next_attempt",
-        "last_error",
-    ]
+    fields = readonly_fields = ["webhook", "outcome", "attempts", "next_attempt", "last_error"]
     extra = 0
     can_delete = False
     hide_title = True
@@ -47,14 +41,7 @@ class DeliveryInline(ShownDelivery, TabularInline):
 
 @admin.register(BudgetWarning)
 class BudgetWarningAdmin(ReadOnly):
-    list_display = [
-        "at",
-        "shown_percent",
-        "shown_owner",
-        "shown_spent",
-        "shown_cap",
-        "announced",
-    ]
+    list_display = ["at", "shown_percent", "shown_owner", "shown_spent", "shown_cap", "announced"]
     list_display_links = ["at"]
     list_filter = ["percent"]
     list_select_related = ["budget__account", "budget__key__account"]

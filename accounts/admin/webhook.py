@@ -24,13 +24,7 @@ LAST_DELIVERIES = 20
 
 class LastDeliveries(ShownDelivery, TabularInline):
     model = Delivery
-    fields = readonly_fields = [
-        "warning",
-        "outcome",
-        "attempts",
-        "next_attempt",
-        "last_error",
-    ]
+    fields = readonly_fields = ["warning", "outcome", "attempts", "next_attempt", "last_error"]
     extra = 0
     can_delete = False
     hide_title = True
@@ -74,10 +68,7 @@ class WebhookAdmin(ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         # One way to save a new one: after it comes the page with its secret, and nothing may skip that.
-        only_save = {
-            "show_save_and_add_another": False,
-            "show_save_and_continue": object_id is not None,
-        }
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": object_id is not None}
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **only_save})
 
     def save_model(self, request: HttpRequest, obj: Webhook, form: WebhookForm, change: bool) -> None:
@@ -88,12 +79,7 @@ class WebhookAdmin(ModelAdmin):
     def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
         return self._secret_page(request, obj, "Webhook created")
 
-    @action(
-        description="New secret …",
-        permissions=["change"],
-        url_path="secret",
-        icon="key",
-    )
+    @action(description="New secret …", permissions=["change"], url_path="secret", icon="key")
     def renew_secret(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Give the webhook another secret; the old one signs nothing from then on."""
         webhook: Webhook | None = self.get_object(request, unquote(object_id))

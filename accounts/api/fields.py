@@ -13,7 +13,7 @@ from rest_framework import serializers
 from accounts.models import Budget
 from accounts.models.account import one_line
 from accounts.typed import parse_amount
-from usd import format_usd
+from helexa.usd import format_usd
 
 #: Units by the names they have in the API.
 UNITS = {"tokens": Budget.Unit.TOKENS, "usd": Budget.Unit.NANO_USD}

@@ -36,7 +36,7 @@ from accounts.booking.windows import Window, opening_end
 from accounts.booking.writing import NewEntry, NewReservation, Writes
 from accounts.models import Budget, Entry, Reservation
 from accounts.money import Counts, Prices
-from usd import MAX_AMOUNT
+from helexa.usd import MAX_AMOUNT
 
 State = Reservation.State
 
@@ -387,12 +387,11 @@ def _cut_to_room(budgets: Sequence[BudgetState], prices: Prices, billed: Counts,
 
     if fits(actual):
         return actual
-    low, high = min(billed.tokens, actual.tokens), actual.tokens  # the most tokens that fit, found by halving
+    low, high = 0, actual.tokens  # the most tokens that fit, found by halving
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(_first(actual, middle)) else (low, middle - 1)
-    payable = _first(actual, low)
-    return payable if fits(payable) else billed
+    return _first(actual, low)
 
 
 def _first(counts: Counts, tokens: int) -> Counts:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, errors
 
 from accounts.booking.operations import Answer, Extend, Granted, Operation, Release, Reserve
 from accounts.booking.transaction import MOST_TRIES, PASSING, book_on
@@ -26,6 +26,18 @@ RECONNECT_PERIOD_S = 0.2
 
 #: A gateway that stops while it holds locks must not stop the others.
 _OPTIONS = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=2500"
+
+
+#: Says nothing about what was asked: the connection or the whole database is of no use now. psycopg does not count the
+#: end of a transaction that idled (of a gateway that was stopped) and a database that went read-only among the first.
+OUTAGE = (
+    OperationalError,
+    InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,
+    TimeoutError,
+    OSError,
+)
 
 
 class BooksAwayError(Exception):
@@ -133,7 +145,7 @@ class BookingLoop:
                 self._under_way.update(dict.fromkeys(batch))
                 try:
                     await self._book(batch)
-                except (OperationalError, InterfaceError, TimeoutError, OSError) as fault:
+                except OUTAGE as fault:
                     await self._outage(fault)
 
     async def _book(self, batch: list[_Waiting]) -> None:
@@ -143,7 +155,7 @@ class BookingLoop:
         """
         try:
             answers = await self._try(batch)
-        except (OperationalError, InterfaceError, TimeoutError, OSError):
+        except OUTAGE:
             raise
         except Exception as fault:
             if len(batch) > 1:  # one bad operation must not fail its neighbours

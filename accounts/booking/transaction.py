@@ -15,7 +15,8 @@ from accounts.booking.operations import Answer, Operation
 #: Deadlocks and serialization failures are tried again this often before anybody hears of them.
 MOST_TRIES = 3
 
-PASSING = (errors.DeadlockDetected, errors.SerializationFailure)
+#: Not unique: a batch was sent again while its first try, whose answer was lost, was still being committed.
+PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
 
 
 async def book_on(

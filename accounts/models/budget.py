@@ -11,7 +11,7 @@ from simple_history.models import HistoricalRecords
 
 from accounts.models.account import Account
 from accounts.models.api_key import ApiKey
-from usd import MAX_AMOUNT
+from helexa.usd import MAX_AMOUNT
 
 #: A year and a day: longer windows are balances in disguise.
 MAX_WINDOW_S = 366 * 86_400

@@ -173,6 +173,9 @@ class Stack:
     def _neuron(self, name: str, urls: ServerUrls) -> Child:
         environment = self._environment(urls)
         del environment["DATABASE_URL"]  # a neuron has no business there (DESIGN 2)
+        if self._plan.workers > 1:
+            # Each would take every core, and threads that wait for their turn spin: together they hardly move.
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._plan.workers)))
         return self._keep(self._neurons, name, self._command("runworker", "--name", name, environment=environment))
 
     def _gateway(self, number: int, urls: ServerUrls) -> Child:

@@ -29,12 +29,12 @@ from accounts.booking.operations import (
 )
 from accounts.money import Counts, Prices
 from accounts.principals import Principal
+from helexa.usd import format_usd
 from inference.gateway import metrics
 from inference.gateway.attempts import Attempt, Attempts
 from inference.gateway.principals import wrong_key
 from inference.gateway.relay import Relay
 from inference.refusals import Refusal, unavailable
-from usd import format_usd
 
 log = structlog.get_logger(__name__)
 

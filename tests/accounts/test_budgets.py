@@ -13,9 +13,9 @@ from accounts.budgets import find_budget, limits_of, refund, refundable, set_lim
 from accounts.keys import issue_key, revoke_key
 from accounts.models import Account, ApiKey, Budget, Entry, Line
 from accounts.typed import format_window, parse_amount, parse_window
+from helexa.usd import MAX_AMOUNT
 from tests.accounts.booked import ME, reserve, settle
 from tests.accounts.conftest import PEPPERS
-from usd import MAX_AMOUNT
 
 pytestmark = pytest.mark.django_db
 

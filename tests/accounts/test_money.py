@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.money import Counts, Prices
-from usd import MAX_AMOUNT, AmountError, format_usd, parse_usd
+from helexa.usd import MAX_AMOUNT, AmountError, format_usd, parse_usd
 
 PRICES = st.builds(
     Prices,

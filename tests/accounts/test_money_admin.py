@@ -90,6 +90,19 @@ class TestCap:
         assert "Nothing will be left: every new request is refused. What runs is not cut." in asked
         assert "The cap sinks to this value as running requests end." in asked
 
+    def test_the_page_shows_what_is_spent_held_and_left(self, admin_client: Client, key: ApiKey) -> None:
+        set_limits(key, TOKENS, Limits(1000, "balance"), author=ME)
+        use(key, 100, 50)
+        reserve(key, 10, 90)
+        page = words(admin_client.get(f"{KEYS}{key.pk}/change/"))
+        assert "150 tokens of 1,000 tokens spent 100 tokens held by running requests 750 tokens left" in page
+
+    def test_a_window_that_is_over_shows_nothing_spent(self, admin_client: Client, key: ApiKey) -> None:
+        set_limits(key, TOKENS, Limits(1000, "day"), author=ME)
+        use(key, 100, 50)
+        Budget.objects.update(window_ends_at=timezone.now())
+        assert "0 tokens of 1,000 tokens spent" in words(admin_client.get(f"{KEYS}{key.pk}/change/"))
+
     def test_it_is_lifted_by_an_empty_one(self, admin_client: Client, key: ApiKey) -> None:
         set_limits(key, TOKENS, Limits(1000, "balance"), author=ME)
         address = f"{KEYS}{key.pk}/cap/tokens/"

@@ -47,7 +47,7 @@ def clean_books(up: Up) -> Any:
 
 
 def a_stream_until_its_gateway_dies(up: Up, *, also: str | None = None) -> tuple[str, int]:
-    """Start a long stream on one gateway, kill that gateway (and its neuron), return the id and the chunks that came."""
+    """Kill a gateway (and a neuron) in the middle of a stream; the request's id and the number of chunks that came."""
     gateway = gateways_of(up)[0]
     body = up.body(max_tokens=1900, stream=True)
     chunks = 0

@@ -16,7 +16,7 @@ from accounts.keys import issue_key, parse_peppers, split_model_ids
 from accounts.management.operator_command import OperatorCommand, operator
 from accounts.models import ApiKey, Budget
 from accounts.typed import describe_window, format_amount, parse_amount, parse_window
-from usd import format_usd
+from helexa.usd import format_usd
 
 Unit = Budget.Unit
 

@@ -8,7 +8,7 @@ from accounts.budgets import find_budget, top_up
 from accounts.management.operator_command import OperatorCommand, account_named, key_of_id, operator
 from accounts.models import Account, Budget, Entry
 from accounts.typed import format_amount, parse_amount
-from usd import format_usd
+from helexa.usd import format_usd
 
 Unit = Budget.Unit
 

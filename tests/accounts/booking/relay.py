@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-#: What a client sends to end a transaction (a Parse or a simple query, or the Bind of one that is prepared).
+#: psycopg sends it by this name, never as a prepared statement.
 COMMIT = b"COMMIT"
 
 
 class Relay:
-    """Passes bytes both ways. `cut_after_commit` lets one commit through and swallows what the server answers to it."""
+    """Passes bytes both ways, until it is told otherwise."""
 
     def __init__(self, database_url: str) -> None:
         self._target = urlsplit(database_url)
@@ -20,11 +21,12 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_next = False
         self.is_refusing = False
-        self.is_silent = False
+        self._freeze_s = 0.0
         self.url = ""
         self.cut = asyncio.Event()
 
     def cut_after_commit(self) -> None:
+        """Let the next commit through, and break the connection instead of passing its answer on."""
         self._cut_next = True
 
     def go_away(self) -> None:
@@ -33,11 +35,11 @@ class Relay:
         self.break_connections()
 
     def come_back(self) -> None:
-        self.is_refusing = self.is_silent = False
+        self.is_refusing = False
 
-    def fall_silent(self) -> None:
-        """Keep the connections and answer nothing, as a host does that lost its network."""
-        self.is_silent = True
+    def freeze_before_answer(self, seconds: float) -> None:
+        """Stop this whole process, gateway and all, before the next answer is passed on: as SIGSTOP would."""
+        self._freeze_s = seconds
 
     def break_connections(self) -> None:
         for writer in self._writers:
@@ -72,8 +74,10 @@ class Relay:
                     here.transport.abort()
                     self.cut.set()
                     return
-                if not self.is_silent:
-                    here.write(data)
+                if self._freeze_s:
+                    seconds, self._freeze_s = self._freeze_s, 0.0
+                    time.sleep(seconds)
+                here.write(data)
         except ConnectionError:
             pass
         finally:

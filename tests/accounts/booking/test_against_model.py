@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-import psycopg
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -51,6 +50,7 @@ from accounts.booking.operations import (
 from accounts.booking.transaction import book
 from accounts.money import Counts, Prices
 from tests.accounts.booking.ledger_model import Box, Ledger, Outcome
+from tests.accounts.booking.tables import Tables
 
 EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "25"))
 SEED = int(os.environ.get("HELEXA_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -125,12 +125,9 @@ class Story(RuleBasedStateMachine):
     @initialize(budgets=BUDGETS)
     def open_books(self, budgets: list[NewBudget]) -> None:
         self.zone = daytime_zone()
-        self.connection = psycopg.connect(self.database_url, autocommit=True)
-        self.account: int = self._value(
-            "INSERT INTO accounts_account (name, is_house, created_at) VALUES (%s, false, now()) RETURNING id",
-            uuid4().hex,
-        )
-        self.keys = [self._new_key() for _ in range(2)]
+        self.tables = Tables(self.database_url)
+        self.account = self.tables.new_account()
+        self.keys = [self.tables.new_key(self.account) for _ in range(2)]
         self.order: list[UUID] = []
         boxes = {}
         for new in budgets:
@@ -142,40 +139,21 @@ class Story(RuleBasedStateMachine):
                 window=new.window,
                 seconds=YEAR_S if new.window == "rolling" else None,
             )
-            boxes[self._new_budget(box)] = box
+            budget_id = self.tables.new_budget(
+                box.cap,
+                account=box.account,
+                key=box.key,
+                unit=box.unit,
+                window=box.window,
+                seconds=box.seconds,
+                zone=self.zone,
+            )
+            boxes[budget_id] = box
         self.model = Ledger(boxes, valid_keys=set(self.keys), zone=self.zone)
 
-    def _new_key(self) -> int:
-        return self._value(
-            "INSERT INTO accounts_apikey (account_id, key_id, pepper_id, digest, label, scope, allowed_models, "
-            "created_at, is_bootstrap) VALUES (%s, %s, 1, %s, '', 'inference', '{}', now(), false) RETURNING id",
-            self.account,
-            uuid4().hex[:20],
-            uuid4().bytes,
-        )
-
-    def _new_budget(self, box: Box) -> int:
-        return self._value(
-            'INSERT INTO accounts_budget (account_id, key_id, unit, cap, "window", window_seconds, time_zone, '
-            "window_number, spent, reserved, created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, 0, now()) "
-            "RETURNING id",
-            box.account,
-            box.key,
-            box.unit,
-            box.cap,
-            box.window,
-            box.seconds,
-            self.zone,
-        )
-
     def teardown(self) -> None:
-        if hasattr(self, "connection"):
-            self.connection.close()
-
-    def _value(self, sql: str, *parameters: Any) -> Any:
-        row = self.connection.execute(sql.encode(), parameters).fetchone()
-        assert row is not None
-        return row[0]
+        if hasattr(self, "tables"):
+            self.tables.close()
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -231,7 +209,7 @@ class Story(RuleBasedStateMachine):
     def turn_over(self, pick: int) -> None:
         """A window ends; nobody does anything about it until the budget is touched."""
         budget_id = sorted(self.model.boxes)[pick % len(self.model.boxes)]
-        moved = self.connection.execute(
+        moved = self.tables.connection.execute(
             "UPDATE accounts_budget SET window_ends_at = clock_timestamp() "
             "WHERE id = %s AND window_ends_at > clock_timestamp()",
             (budget_id,),
@@ -241,7 +219,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 1), valid=st.booleans())
     def revoke_or_restore(self, number: int, valid: bool) -> None:
-        self.connection.execute(
+        self.tables.connection.execute(
             "UPDATE accounts_apikey SET revoked_at = CASE WHEN %s THEN NULL ELSE now() END WHERE id = %s",
             (valid, self.keys[number]),
         )
@@ -331,7 +309,7 @@ class Story(RuleBasedStateMachine):
     def books_add_up(self) -> None:
         """The contract (DESIGN 1), asked of the tables alone."""
         if hasattr(self, "model"):
-            budgets = self._all(
+            budgets = self.tables.all(
                 """SELECT b.id, b.cap IS NULL OR b.spent + b.reserved <= b.cap,
                   b.spent = (SELECT coalesce(sum(amount), 0) FROM accounts_line l
                              WHERE l.budget_id = b.id AND l.window_number = b.window_number),
@@ -345,32 +323,32 @@ class Story(RuleBasedStateMachine):
 
     def _rows(self) -> dict[str, Any]:
         ids = list(self.model.boxes)
-        budgets = self._all(
+        budgets = self.tables.all(
             """SELECT id, cap, cap_wanted, spent, reserved, window_number, "window", window_ends_at IS NOT NULL,
               window_ends_at <= clock_timestamp() FROM accounts_budget WHERE id = ANY(%s)""",
             ids,
         )
-        reservations = self._all(
+        reservations = self.tables.all(
             "SELECT id, state, granted, completion_bound, budget_ids, held FROM accounts_reservation "
             "WHERE account_id = %s",
             self.account,
         )
-        lines = self._all(
+        lines = self.tables.all(
             "SELECT budget_id, window_number, sum(amount)::bigint FROM accounts_line WHERE budget_id = ANY(%s) "
             "GROUP BY 1, 2",
             ids,
         )
-        spend = self._all(
+        spend = self.tables.all(
             "SELECT key_id, sum(tokens)::bigint, sum(nano_usd)::bigint FROM accounts_hourlyspend "
             "WHERE account_id = %s GROUP BY 1",
             self.account,
         )
-        entries = self._all(
+        entries = self.tables.all(
             "SELECT key_id, sum(tokens)::bigint, sum(nano_usd)::bigint FROM accounts_entry "
             "WHERE debit_id = %s AND kind <> 'credit' GROUP BY 1",
             self.account,
         )
-        (overrun,) = self._all(
+        (overrun,) = self.tables.all(
             "SELECT coalesce(sum(tokens), 0)::bigint FROM accounts_entry WHERE kind = 'overrun' "
             "AND reservation_id IN (SELECT id FROM accounts_reservation WHERE account_id = %s)",
             self.account,
@@ -383,9 +361,6 @@ class Story(RuleBasedStateMachine):
             "entries": {row[0]: row[1:] for row in entries if any(row[1:])},
             "overrun": overrun[0],
         }
-
-    def _all(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql.encode(), parameters).fetchall()
 
 
 def need_of(wish: Wish) -> Need:

@@ -1,4 +1,4 @@
-"""What the tables themselves refuse, also to their owner: rewriting the ledger, and steps a reservation does not have."""
+"""What the tables themselves refuse, also to their owner: rewriting the ledger, and steps that are none."""
 
 from __future__ import annotations
 

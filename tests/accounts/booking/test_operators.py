@@ -10,8 +10,8 @@ import pytest
 from accounts.booking.decide import limits_of
 from accounts.booking.operations import Author, ChangeLimits, Credit, Declined, Done, Granted, Limits, Refund
 from accounts.models import Budget
+from helexa.usd import MAX_AMOUNT
 from tests.accounts.booking.plain import ACCOUNT, HOUSE, NANO_USD, NOW, Books, budget, reserve, rolling
-from usd import MAX_AMOUNT
 
 ME = Author("a test")
 
