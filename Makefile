@@ -19,7 +19,7 @@ SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt constraints proof-gateway
+.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-overspend proof-kill
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -51,6 +51,21 @@ constraints: .venv/bin/python  ## Pin the newest versions that pyproject.toml al
 proof-gateway: $(UP)  ## Measure the gateway under load, with Daphne and with uvicorn
 	@$(PYTHON) manage.py loadtest gateway --server daphne $(ARGS)
 	@$(PYTHON) manage.py loadtest gateway --server uvicorn $(ARGS)
+
+proof-ledger: $(UP)  ## Measure the booking loop: on one hot account, and spread over 1,000
+	@$(PYTHON) manage.py loadtest ledger $(ARGS)
+
+proof-books: $(DEV)  ## Tell the books 2,000 random stories, concurrent steps included, and compare with a model
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-2000} $(PYTHON) -m pytest -s tests/accounts/booking/test_against_model.py $(ARGS)
+
+proof-mutants: $(DEV)  ## Show that without its locks, its conditional close or its grant check, helexa fails its tests
+	@$(PYTHON) -m tests.proofs.mutants $(ARGS)
+
+proof-overspend: $(DEV)  ## Press on caps of every kind with 64 clients, 20 rounds. ARGS="--rounds 3 --seed 7"
+	@$(PYTHON) -m tests.proofs.overspend $(ARGS)
+
+proof-kill: $(DEV)  ## Kill gateways, neurons and servers under load, 50 rounds, then the failures that have names
+	@$(PYTHON) -m tests.proofs.deaths $(ARGS)
 
 # -- the virtual environment ---------------------------------------------------------------------
 

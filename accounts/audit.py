@@ -103,7 +103,7 @@ CHECKS: dict[str, str] = {
             e.id, coalesce(l.number, 0), cardinality(r.budget_ids))
         FROM accounts_entry e
         JOIN accounts_reservation r ON r.id = e.reservation_id
-        LEFT JOIN (SELECT entry_id, count(DISTINCT budget_id) AS number FROM accounts_line GROUP BY entry_id) l
+        LEFT JOIN (SELECT entry_id, count(*) AS number FROM accounts_line GROUP BY entry_id) l
             ON l.entry_id = e.id
         WHERE e.kind IN ('usage', 'correction') AND coalesce(l.number, 0) <> cardinality(r.budget_ids)
     """,

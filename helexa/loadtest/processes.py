@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from helexa.embedded.place import Place
 from helexa.embedded.ports import free_port
+from helexa.embedded.postgres import Postgres
 from helexa.embedded.program import Program
 from helexa.home import REPOSITORY, Home, StartError
 from helexa.loadtest import generator
@@ -65,6 +68,36 @@ def gateway(*, server: str, key: str, database_url: str | None, redis_url: str |
             yield f"http://{HOST}:{port}"
         finally:
             _end(up)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of an empty database on an embedded server of the load test's own."""
+    with _temporary_home() as home:
+        server = Postgres(home, Place.of(home))
+        server.prepare()
+        log = home.path / "postgres.log"
+        with log.open("wb") as output:
+            process = server.program().start(stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while not server.is_ready():
+                if process.poll() is not None:
+                    raise StartError(server.explain(log.read_text(errors="replace")))
+                time.sleep(0.05)
+            yield server.url
+        finally:
+            process.send_signal(server.program().stop_signal)
+            process.wait()
+
+
+def migrate(database_url: str) -> None:
+    """Make the tables in an empty database, in a process whose Django knows no other one."""
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    migrated = Program(
+        [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--verbosity", "0"], environment, folder=REPOSITORY
+    ).run()
+    if migrated.returncode != 0:
+        raise StartError(f"The scratch database cannot be migrated: {migrated.stdout.decode(errors='replace')}")
 
 
 def measure(plan: Plan) -> Result | None:

@@ -91,8 +91,16 @@ def joined(parts: SplitResult) -> str:
 def answers(database_url: str, redis_url: str) -> bool:
     """Whether both servers are there now."""
     try:
-        psycopg.connect(database_url, connect_timeout=2).close()
         with redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2) as client:
-            return bool(client.ping())
-    except (psycopg.OperationalError, redis.RedisError):
+            return has_database(database_url) and bool(client.ping())
+    except redis.RedisError:
         return False
+
+
+def has_database(url: str) -> bool:
+    """Whether PostgreSQL is there now."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

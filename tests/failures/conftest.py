@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -89,8 +90,16 @@ class Up:
 
     def child(self, word: str) -> psutil.Process:
         """The process that `up` started whose command line has that word."""
-        children = psutil.Process(self.process.pid).children()
-        return next(one for one in children if any(word in part for part in one.cmdline()))
+        return self.children(word)[0]
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """Those of `up`'s own processes whose command line has that word; who has died, yet unburied, is left out."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if any(word in part for part in child.cmdline()):
+                    found.append(child)
+        return found
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]

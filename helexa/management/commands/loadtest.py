@@ -19,6 +19,7 @@ from rich.table import Table
 
 from accounts.keys import new_secret
 from helexa.home import StartError
+from helexa.loadtest import ledger as ledger_load
 from helexa.loadtest import processes, scratch
 from helexa.loadtest.answers import WORDS
 from helexa.loadtest.generator import Plan, Result
@@ -36,51 +37,38 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_subparsers(dest="what", required=True, parser_class=argparse.ArgumentParser)
-        gateway = what.add_parser(
-            "gateway",
-            help="whole answers and streams a second through a gateway",
-            description=(
-                "Start a gateway and an echo neuron on a scratch database, and measure whole answers and streams of "
-                f"{WORDS} content chunks a second, the time to the first content and to the end. The generator runs "
-                "on the same cores. The best of the rounds counts. Exit status 1 if any answer was wrong."
-            ),
-            epilog="example: manage.py loadtest gateway --url http://127.0.0.1:31313 --key sk-helexa-... --json",
-        )
-        gateway.add_argument(
-            "--url",
-            help=f"drive this server and start nothing; asked for {WORDS} tokens it must answer with {WORDS} words, "
-            "as the echo harness does",
-        )
-        gateway.add_argument("--key", help="the API key for --url")
-        gateway.add_argument("--model", default="echo", help="the model for --url (default %(default)s)")
-        gateway.add_argument("--path", default="/v1/chat/completions", help="the path for --url (default %(default)s)")
-        gateway.add_argument("--server", choices=SERVERS, help="what the gateway runs under (default daphne)")
-        gateway.add_argument(
-            "--clients",
-            type=_numbers,
-            default=[1, 32],
-            metavar="N,N",
-            help="how many ask at once, one measurement each (default 1,32)",
-        )
-        gateway.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
-        gateway.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
-        gateway.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else")
+        _add_gateway(what)
+        _add_ledger(what)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _check(options)
         # SIGTERM ends it as Ctrl-C does: what was started ends, what was made is dropped.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with ExitStack() as stack:
-                plan = self._plan(stack, options)
-                result = processes.measure(plan)
+            if options["what"] == "ledger":
+                self._ledger(options)
+            else:
+                self._gateway(options)
         except StartError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             sys.exit(130)
+
+    def _gateway(self, options: dict[str, Any]) -> None:
+        _check(options)
+        with ExitStack() as stack:
+            plan = self._plan(stack, options)
+            result = processes.measure(plan)
         if result is None:
             sys.exit(1)
         self._print(options["url"] or options["server"] or SERVERS[0], result, as_json=options["json"])
+        if result.faults:
+            sys.exit(1)
+
+    def _ledger(self, options: dict[str, Any]) -> None:
+        _check_load(options)
+        with _own_database() as database_url:
+            result = ledger_load.measure(database_url, clients=options["clients"], seconds=options["seconds"])
+        self._print_ledger(result, as_json=options["json"])
         if result.faults:
             sys.exit(1)
 
@@ -124,6 +112,77 @@ class Command(BaseCommand):
         console.print(table)
         console.print(f"{errors or 'no'} wrong answer{'' if errors == 1 else 's'}")
 
+    def _print_ledger(self, result: ledger_load.Result, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(msgspec.to_builtins(result)))
+            return
+        table = Table(
+            "accounts",
+            title="reserve and settle",
+            caption=f"SELECT 1: {result.select_1_per_second:g} a second; fsync {result.fsync}, "
+            f"synchronous_commit {result.synchronous_commit}",
+        )
+        for column in ("clients", "pairs a second", "reserve p50 / p99 ms"):
+            table.add_column(column, justify="right")
+        for row in result.figures:
+            times = f"{row.reserve_p50_ms} / {row.reserve_p99_ms}"
+            table.add_row(str(row.accounts), str(row.clients), f"{row.pairs_per_second:g}", times)
+        console = Console()
+        console.print(table)
+        console.print("the books add up" if not result.faults else f"the books do not add up: {result.faults} faults")
+
+
+def _add_gateway(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    gateway = what.add_parser(
+        "gateway",
+        help="whole answers and streams a second through a gateway",
+        description=(
+            "Start a gateway and an echo neuron on a scratch database, and measure whole answers and streams of "
+            f"{WORDS} content chunks a second, the time to the first content and to the end. The generator runs "
+            "on the same cores. The best of the rounds counts. Exit status 1 if any answer was wrong."
+        ),
+        epilog="example: manage.py loadtest gateway --url http://127.0.0.1:31313 --key sk-helexa-... --json",
+    )
+    gateway.add_argument(
+        "--url",
+        help=f"drive this server and start nothing; asked for {WORDS} tokens it must answer with {WORDS} words, "
+        "as the echo harness does",
+    )
+    gateway.add_argument("--key", help="the API key for --url")
+    gateway.add_argument("--model", default="echo", help="the model for --url (default %(default)s)")
+    gateway.add_argument("--path", default="/v1/chat/completions", help="the path for --url (default %(default)s)")
+    gateway.add_argument("--server", choices=SERVERS, help="what the gateway runs under (default daphne)")
+    _add_clients(gateway)
+    gateway.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
+    gateway.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
+    gateway.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else")
+
+
+def _add_ledger(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    ledger = what.add_parser(
+        "ledger",
+        help="requests a second that one booking loop reserves and settles",
+        description=(
+            "Reserve and settle on a scratch database through a gateway's booking loop, with entries, lines, roll-ups "
+            f"and the check of the key: on one account that every request meets, and spread over {ledger_load.ACCOUNTS}"
+            ". Exit status 1 if the books do not add up."
+        ),
+        epilog="example: manage.py loadtest ledger --seconds 5 --json",
+    )
+    _add_clients(ledger)
+    ledger.add_argument("--seconds", type=float, default=4.0, help="length of a measurement (default 4)")
+    ledger.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else")
+
+
+def _add_clients(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--clients",
+        type=_numbers,
+        default=[1, 32],
+        metavar="N,N",
+        help="how many ask at once, one measurement each (default 1,32)",
+    )
+
 
 @contextmanager
 def _own_gateway(*, server: str, key: str) -> Iterator[str]:
@@ -142,14 +201,25 @@ def _own_gateway(*, server: str, key: str) -> Iterator[str]:
         )
 
 
+@contextmanager
+def _own_database() -> Iterator[str]:
+    """The URL of a scratch database, migrated: on the server that is there, or on an embedded one where none is."""
+    with ExitStack() as stack:
+        server = settings.DATABASE_URL
+        if server is None or not (env.str("DATABASE_URL", default="") or scratch.has_database(server)):
+            server = stack.enter_context(processes.postgres())
+        database_url = stack.enter_context(scratch.scratch_database(server))
+        processes.migrate(database_url)
+        yield database_url
+
+
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
 def _check(options: dict[str, Any]) -> None:
     """Raises CommandError for what cannot be measured."""
-    if min(options["clients"]) < 1 or options["seconds"] <= 0 or options["rounds"] < 1:
-        raise CommandError("--clients and --rounds must be 1 or more, and --seconds more than 0.")
+    _check_load(options)
     if options["url"] is None:
         if options["key"] is not None:
             raise CommandError("--key goes with --url: the load test makes a key for the gateway that it starts.")
@@ -159,3 +229,8 @@ def _check(options: dict[str, Any]) -> None:
     address = urlsplit(options["url"])
     if address.scheme not in ("http", "https") or not address.hostname:
         raise CommandError(f"--url is {options['url']!r}: give the address of a server, say http://127.0.0.1:31313.")
+
+
+def _check_load(options: dict[str, Any]) -> None:
+    if min(options["clients"]) < 1 or options["seconds"] <= 0 or options.get("rounds", 1) < 1:
+        raise CommandError("--clients and --rounds must be 1 or more, and --seconds more than 0.")

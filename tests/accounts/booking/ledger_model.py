@@ -6,7 +6,7 @@ Everything is small here, so the largest grant that fits is found by trying all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -28,8 +28,6 @@ from accounts.money import Counts, Prices
 
 #: What an answer comes to, so that the model need not know of amounts, dates and ids.
 Outcome = tuple[Any, ...]
-
-CLOSES = (Settle, Release)
 
 
 @dataclass
@@ -96,12 +94,6 @@ class Ledger:
     lines: Counter[tuple[int, int]] = field(default_factory=Counter)
     spend: Counter[tuple[int, str]] = field(default_factory=Counter)
     overrun: int = 0
-
-    def batch(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """One batch: what closes goes first, otherwise the order in which they came."""
-        order = sorted(range(len(operations)), key=lambda i: not isinstance(operations[i], CLOSES))
-        outcomes = {i: self.one(operations[i]) for i in order}
-        return [outcomes[i] for i in range(len(operations))]
 
     def one(self, op: Operation) -> Outcome:
         verbs: dict[type, Callable[[Any], Outcome]] = {
