@@ -5,13 +5,13 @@ The books decide (accounts.booking); here a person's wish becomes an operation, 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Sum, Value
 from django.db.models.functions import Least
+from msgspec.structs import replace
 
 from accounts.accounts import check_open
 from accounts.authors import note_change

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
 from datetime import datetime
 from typing import Any, cast
 
 from django import forms
 from django.db.models import Field
 from django.utils import timezone
+from msgspec.structs import astuple
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,

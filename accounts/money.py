@@ -5,14 +5,13 @@ Nothing here knows a database. A cost is rounded up once per request (DESIGN 4),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 #: Tokens that a price is for.
 PER_TOKENS = 10**6
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """What the engine counted for a request. Cached and reasoning tokens are parts of prompt and completion."""
 
     prompt_tokens: int = 0
@@ -25,8 +24,7 @@ class Counts:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(msgspec.Struct, frozen=True):
     """Nano-USD per 1M tokens. Cached input costs `cached` where set, else `input`; reasoning likewise or `output`."""
 
     input: int

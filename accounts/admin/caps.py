@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from django.core.exceptions import ValidationError
+from msgspec.structs import replace
 
 from accounts.admin.meters import standing_of
 from accounts.booking.operations import Limits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from accounts.booking.operations import Need, OverCap
 from accounts.booking.state import BudgetState
@@ -19,8 +20,7 @@ FREE = Prices(input=0, output=0)
 RESERVED_RETRY_S = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Tokens of the prompt and of all completions together that may be used."""
 
     prompt_tokens: int

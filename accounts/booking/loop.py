@@ -24,9 +24,9 @@ RESERVE_LIMIT_S = 2.8
 BATCH_LIMIT_S = 4.0
 RECONNECT_PERIOD_S = 0.2
 
-#: A gateway that stops while it holds locks must not stop the others.
-_OPTIONS = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=2500"
-
+#: A gateway that stops while it holds locks must not stop the others. Statements are planned once and not for each
+#: batch: with arrays for parameters PostgreSQL would think every time that it could do better, a tenth of a batch.
+_OPTIONS = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=2500 -c plan_cache_mode=force_generic_plan"
 
 #: Says nothing about what was asked: the connection or the whole database is of no use now. psycopg does not count the
 #: end of a transaction that idled (of a gateway that was stopped) and a database that went read-only among the first.

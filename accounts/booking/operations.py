@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from accounts.money import Counts, Prices
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What a request wants: an estimate (or the exact count) of its prompt, and an output bound over all sequences.
 
     `completion_tokens` is bound x sequences. A bound that the client did not state may shrink to 1 per sequence.
@@ -22,8 +22,7 @@ class Need:
     stated: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(msgspec.Struct, frozen=True):
     """Hold what the request needs in every budget of its key and account, or in none."""
 
     id: UUID
@@ -36,8 +35,7 @@ class Reserve:
     prices: Prices | None
 
 
-@dataclass(frozen=True, slots=True)
-class Extend:
+class Extend(msgspec.Struct, frozen=True):
     """Make an open reservation exactly what the neuron counted: `need.prompt_tokens` is exact here."""
 
     id: UUID
@@ -45,8 +43,7 @@ class Extend:
     budget_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """Close a reservation with what was used. `estimated`: the counts are the highest that were published."""
 
     id: UUID
@@ -56,8 +53,7 @@ class Settle:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Close a reservation of which nothing was used.
 
     Where it is not known whether the reserve was committed, `account_id` and `key_id` make the batch wait for it.
@@ -69,8 +65,7 @@ class Release:
     key_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Correct:
+class Correct(msgspec.Struct, frozen=True):
     """Put an estimated settle right with the true counts, in a new entry."""
 
     id: UUID
@@ -78,16 +73,14 @@ class Correct:
     budget_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(msgspec.Struct, frozen=True):
     """Who asks for what an operator may ask for; `user_id` is None for a command."""
 
     name: str
     user_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(msgspec.Struct, frozen=True):
     """Give back part of an entry. `budget_ids` are those of its lines; None gives back all that is left."""
 
     entry_id: int
@@ -98,8 +91,7 @@ class Refund:
     author: Author
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(msgspec.Struct, frozen=True):
     """Raise the cap of a balance by `amount`, in the budget's unit. `account_id` is whose budget, or whose key's."""
 
     budget_id: int
@@ -113,8 +105,7 @@ class Credit:
         return (self.budget_id,)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """A cap (None: no cap) and the window it is for."""
 
     cap: int | None
@@ -123,8 +114,7 @@ class Limits:
     time_zone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeLimits:
+class ChangeLimits(msgspec.Struct, frozen=True):
     """Give a budget other limits. `seen` are those the person saw: if they have changed since, nothing is done."""
 
     budget_id: int
@@ -142,8 +132,7 @@ Operation = Reserve | Extend | Settle | Release | Correct | Refund | Credit | Ch
 # -- answers -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """At most so many tokens: `completion_tokens` is the output bound over all sequences that goes with it."""
 
     granted: int
@@ -151,8 +140,7 @@ class Granted:
     budget_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OverCap:
+class OverCap(msgspec.Struct, frozen=True):
     """It does not fit this budget. `retry_after_s` is None where waiting does not help.
 
     Amounts are in `unit`. `spent` and `reserved` are what stood in the way of `needed`, `cap` what they were held to.
@@ -169,40 +157,34 @@ class OverCap:
     retry_after_s: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class NoPrice:
+class NoPrice(msgspec.Struct, frozen=True):
     """A principal with a cap in US dollars asks for a model without a price."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeyNotValid:
+class KeyNotValid(msgspec.Struct, frozen=True):
     """The key was revoked, has expired, or its account is suspended or closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True):
     """Closed by this operation. `entry_id` is None for a release; `overrun` are tokens that no budget had room for."""
 
     entry_id: int | None = None
     overrun_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NotOpen:
+class NotOpen(msgspec.Struct, frozen=True):
     """Somebody closed the reservation before, or there is none of this id: nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The entry that was written, if one was."""
 
     entry_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(msgspec.Struct, frozen=True):
     """An operator's request that the books refuse: a sentence, and the field it is about."""
 
     message: str

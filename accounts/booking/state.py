@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from accounts.booking.windows import CALENDAR, Window, opening_end
 from accounts.models import Budget
@@ -16,8 +17,7 @@ from accounts.money import Counts, Prices
 THRESHOLDS = (80, 100)
 
 
-@dataclass(slots=True)
-class BudgetState:
+class BudgetState(msgspec.Struct):
     """One locked budget. The fields are those of accounts.models.Budget, in the order in which they are read."""
 
     id: int
@@ -34,7 +34,7 @@ class BudgetState:
     spent: int
     reserved: int
     #: Thresholds passed in this batch: percent, spent, cap.
-    passed: list[tuple[int, int, int]] = field(default_factory=list)
+    passed: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
 
     @property
     def limit(self) -> int | None:
@@ -99,8 +99,7 @@ class BudgetState:
         return tokens if self.unit == Budget.Unit.TOKENS else nano_usd
 
 
-@dataclass(frozen=True, slots=True)
-class ReservationState:
+class ReservationState(msgspec.Struct, frozen=True):
     """A reservation as the batch read or closed it."""
 
     id: UUID
@@ -121,8 +120,7 @@ class ReservationState:
         return cls(*row[:-4], prices)  # type: ignore[call-arg]  # a row has as many columns as there are fields
 
 
-@dataclass(slots=True)
-class EntryState:
+class EntryState(msgspec.Struct):
     """An entry of usage that a refund or a correction is for, what it has left to give back, and its lines."""
 
     id: int

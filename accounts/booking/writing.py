@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from accounts.models import Entry
 from accounts.money import Counts, Prices
 
 
-@dataclass(frozen=True, slots=True)
-class NewReservation:
+class NewReservation(msgspec.Struct, frozen=True):
     id: UUID
     account_id: int
     key_id: int
@@ -25,8 +25,7 @@ class NewReservation:
     prices: Prices | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(msgspec.Struct, frozen=True):
     """An entry and the lines that go with it: (budget id, window number, amount)."""
 
     id: int
@@ -37,7 +36,7 @@ class NewEntry:
     reservation_id: UUID | None = None
     tokens: int = 0
     nano_usd: int = 0
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = msgspec.field(default_factory=Counts)
     prices: Prices | None = None
     model: str = ""
     node: str = ""
@@ -55,8 +54,7 @@ class NewEntry:
         return self.key_id is not None and self.kind not in (Entry.Kind.CREDIT, Entry.Kind.OVERRUN)
 
 
-@dataclass(slots=True)
-class Spent:
+class Spent(msgspec.Struct):
     """A row of the hourly roll-up, to be added to what is there."""
 
     requests: int = 0
@@ -73,13 +71,12 @@ class Spent:
         self.nano_usd += entry.nano_usd
 
 
-@dataclass(slots=True)
-class Writes:
+class Writes(msgspec.Struct):
     now: datetime
-    reservations: list[NewReservation] = field(default_factory=list)
+    reservations: list[NewReservation] = msgspec.field(default_factory=list)
     #: Ids of reservations that were extended.
-    regranted: set[UUID] = field(default_factory=set)
-    entries: list[NewEntry] = field(default_factory=list)
+    regranted: set[UUID] = msgspec.field(default_factory=set)
+    entries: list[NewEntry] = msgspec.field(default_factory=list)
 
     def hourly(self) -> dict[tuple[int, int, str], Spent]:
         """What the entries add to this hour, by account, key and model, in the order in which rows are locked."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
+
+from msgspec.structs import replace
 
 from accounts.booking.decide import Read, Step, decide, step_of
 from accounts.booking.operations import Answer, Correct, Extend, Need, Operation, Refund, Release, Reserve, Settle

@@ -14,7 +14,6 @@ import itertools
 import os
 import random
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -22,6 +21,7 @@ from uuid import UUID, uuid4
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from accounts.booking.loop import BookingLoop
 from accounts.booking.operations import (

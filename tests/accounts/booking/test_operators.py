@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from accounts.booking.decide import limits_of
 from accounts.booking.operations import Author, ChangeLimits, Credit, Declined, Done, Granted, Limits, Refund
