@@ -19,7 +19,7 @@ SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-overspend proof-kill
+.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -60,6 +60,9 @@ proof-books: $(DEV)  ## Tell the books 2,000 random stories, concurrent steps in
 
 proof-mutants: $(DEV)  ## Show that without its locks, its conditional close or its grant check, helexa fails its tests
 	@$(PYTHON) -m tests.proofs.mutants $(ARGS)
+
+proof-usage: $(DEV)  ## Ask for a year of spend of a ledger of 10 million entries, and explain the queries
+	@$(PYTHON) -m tests.proofs.scale $(ARGS)
 
 proof-overspend: $(DEV)  ## Press on caps of every kind with 64 clients, 20 rounds. ARGS="--rounds 3 --seed 7"
 	@$(PYTHON) -m tests.proofs.overspend $(ARGS)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -54,6 +55,7 @@ class Entry(models.Model):
         verbose_name_plural = "entries"
         ordering = ["-id"]
         indexes = [
+            BrinIndex(fields=["at"], autosummarize=True, name="entry_at"),  # entries lie in the order of their time
             models.Index(fields=["debit", "-id"], name="entry_debit"),
             models.Index(fields=["credit", "-id"], condition=~Q(kind="usage"), name="entry_credit"),
             models.Index(fields=["key", "-id"], name="entry_key"),

@@ -37,6 +37,8 @@ class Plan(msgspec.Struct, frozen=True):
     clients: list[int]
     seconds: float
     rounds: int
+    #: Whether the same is measured without a key too, each round after one with it.
+    also_anonymous: bool = False
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -47,10 +49,11 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`clients` is by their number; `faults` counts what was wrong, in words."""
+    """`clients` is by their number; `faults` counts what was wrong, in words. `anonymous` is empty unless asked for."""
 
     clients: dict[str, Figures]
     faults: dict[str, int]
+    anonymous: dict[str, Figures] = {}
 
 
 class NothingAnsweredError(Exception):
@@ -109,38 +112,49 @@ async def measure(plan: Plan) -> Result:
     """Raises NothingAnsweredError."""
     address = urlsplit(plan.url)
     faults: Counter[str] = Counter()
-    result: dict[str, Figures] = {}
+    keys = [plan.key, None] if plan.also_anonymous else [plan.key]
+    result: list[dict[str, Figures]] = [{} for _ in keys]
     for number in plan.clients:
         clients = [Client(address) for _ in range(number)]
-        whole = await best_round(plan, clients, faults, stream=False)
-        stream = await best_round(plan, clients, faults, stream=True)
-        result[str(number)] = Figures(whole.whole_figures(), stream.stream_figures())
+        whole = await best_rounds(plan, keys, clients, faults, stream=False)
+        stream = await best_rounds(plan, keys, clients, faults, stream=True)
+        for figures, best_whole, best_stream in zip(result, whole, stream, strict=True):
+            figures[str(number)] = Figures(best_whole.whole_figures(), best_stream.stream_figures())
         for client in clients:
             client.close()
-    return Result(result, dict(faults))
+    return Result(result[0], dict(faults), *result[1:])
 
 
-async def best_round(plan: Plan, clients: list[Client], faults: Counter[str], *, stream: bool) -> Round:
-    """The round with the most answers a second, after a short one that is not counted. Adds what was wrong to `faults`.
+async def best_rounds(
+    plan: Plan, keys: list[str | None], clients: list[Client], faults: Counter[str], *, stream: bool
+) -> list[Round]:
+    """For each key the round with the most answers a second; the keys take turns. Adds what was wrong to `faults`.
 
     Raises NothingAnsweredError.
     """
-    request = request_bytes(plan, stream=stream)
-    warm_up = await run_round(clients, Round(request, stream=stream, seconds=min(WARM_UP_S, plan.seconds / 2)))
-    faults.update(warm_up.faults)
-    if not warm_up.answered:
-        reason = next(iter(warm_up.faults), "no answer came in time")
-        raise NothingAnsweredError(f"{plan.url}{plan.path} gives no right answer: {reason.rstrip('.')}.")
-    rounds = []
+    requests = [request_bytes(plan, key, stream=stream) for key in keys]
+    for request in requests:
+        await warm_up(plan, clients, request, faults, stream=stream)
+    rounds: list[list[Round]] = [[] for _ in keys]
     began_s, began_cpu_s = perf_counter(), time.process_time()
     for _ in range(plan.rounds):
-        rounds.append(await run_round(clients, Round(request, stream=stream, seconds=plan.seconds)))
-        faults.update(rounds[-1].faults)
+        for request, of_key in zip(requests, rounds, strict=True):
+            of_key.append(await run_round(clients, Round(request, stream=stream, seconds=plan.seconds)))
+            faults.update(of_key[-1].faults)
     own_share = (time.process_time() - began_cpu_s) / (perf_counter() - began_s)
-    figures = ", ".join(f"{round_.per_second:g}" for round_ in rounds)
+    figures = "; without a key: ".join(", ".join(f"{one.per_second:g}" for one in of_key) for of_key in rounds)
     what = "streams" if stream else "whole answers"
     print(f"{len(clients)} at once, {what}/s: {figures} (generator: {own_share:.0%} of a core)", file=sys.stderr)
-    return max(rounds, key=lambda round_: round_.per_second)
+    return [max(of_key, key=lambda one: one.per_second) for of_key in rounds]
+
+
+async def warm_up(plan: Plan, clients: list[Client], request: bytes, faults: Counter[str], *, stream: bool) -> None:
+    """A short round that is not counted. Raises NothingAnsweredError."""
+    round_ = await run_round(clients, Round(request, stream=stream, seconds=min(WARM_UP_S, plan.seconds / 2)))
+    faults.update(round_.faults)
+    if not round_.answered:
+        reason = next(iter(round_.faults), "no answer came in time")
+        raise NothingAnsweredError(f"{plan.url}{plan.path} gives no right answer: {reason.rstrip('.')}.")
 
 
 async def run_round(clients: list[Client], round_: Round) -> Round:
@@ -155,7 +169,7 @@ async def run_round(clients: list[Client], round_: Round) -> Round:
     return round_
 
 
-def request_bytes(plan: Plan, *, stream: bool) -> bytes:
+def request_bytes(plan: Plan, key: str | None, *, stream: bool) -> bytes:
     body = msgspec.json.encode(
         {
             "model": plan.model,
@@ -169,7 +183,7 @@ def request_bytes(plan: Plan, *, stream: bool) -> bytes:
         f"Host: {urlsplit(plan.url).netloc}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        *([f"Authorization: Bearer {plan.key}"] if plan.key else []),
+        *([f"Authorization: Bearer {key}"] if key else []),
     ]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from helexa.embedded.place import Place
@@ -47,6 +48,7 @@ def gateway(*, server: str, key: str, database_url: str | None, redis_url: str |
             "HELEXA_API_KEY": key,
             "HELEXA_HARNESS": "echo",
             "HELEXA_ALLOW_ECHO": "1",
+            "HELEXA_REQUIRE_AUTH": "false",
         }
         if database_url is not None:
             environment["DATABASE_URL"] = database_url
@@ -88,6 +90,19 @@ def postgres() -> Iterator[str]:
         finally:
             process.send_signal(server.program().stop_signal)
             process.wait()
+
+
+def set_caps(url: str, key: str) -> None:
+    """Give the key and its account caps that no load test reaches, so that every request is held to two budgets.
+
+    Raises StartError.
+    """
+    with httpx.Client(base_url=f"{url}/api/", headers={"Authorization": f"Bearer {key}"}, timeout=10) as api:
+        me = api.get("me").raise_for_status().json()
+        for owner in (f"keys/{me['key']['key_id']}", f"accounts/{me['accounts'][0]['id']}"):
+            answer = api.put(f"{owner}/budgets/tokens", json={"cap": 10**15})
+            if answer.is_error:
+                raise StartError(f"The load test cannot set a cap: {answer.text}")
 
 
 def migrate(database_url: str) -> None:

@@ -22,7 +22,7 @@ from helexa.home import StartError
 from helexa.loadtest import ledger as ledger_load
 from helexa.loadtest import processes, scratch
 from helexa.loadtest.answers import WORDS
-from helexa.loadtest.generator import Plan, Result
+from helexa.loadtest.generator import Figures, Plan, Result
 from helexa.settings import env
 from helexa.up.plan import SERVERS
 
@@ -77,6 +77,8 @@ class Command(BaseCommand):
         if url is None:
             key, model = new_secret(), "echo"
             url = stack.enter_context(_own_gateway(server=options["server"] or SERVERS[0], key=key))
+            if options["budgets"]:
+                processes.set_caps(url, key)
         return Plan(
             url=url.rstrip("/"),
             path=options["path"],
@@ -85,6 +87,7 @@ class Command(BaseCommand):
             clients=options["clients"],
             seconds=options["seconds"],
             rounds=options["rounds"],
+            also_anonymous=options["budgets"],
         )
 
     def _print(self, server: str, result: Result, *, as_json: bool) -> None:
@@ -93,23 +96,14 @@ class Command(BaseCommand):
             self.stderr.write(f"{times} x {fault}")
         if as_json:
             document = {"server": server, "clients": msgspec.to_builtins(result.clients), "errors": errors}
+            if result.anonymous:
+                document["without_budgets"] = msgspec.to_builtins(result.anonymous)
             self.stdout.write(json.dumps(document))
             return
-        table = Table("clients", "answers", title=server, caption="p50 / p99 in ms, of the best round")
-        for column in ("a second", "first content", "end"):
-            table.add_column(column, justify="right")
-        for clients, figures in result.clients.items():
-            whole, stream = figures.whole, figures.stream
-            table.add_row(clients, "whole", f"{whole.per_second:g}", "", f"{whole.p50_ms} / {whole.p99_ms}")
-            table.add_row(
-                "",
-                "streamed",
-                f"{stream.per_second:g}",
-                f"{stream.first_token_p50_ms} / {stream.first_token_p99_ms}",
-                f"{stream.p50_ms} / {stream.p99_ms}",
-            )
         console = Console()
-        console.print(table)
+        console.print(_table(f"{server}, with caps" if result.anonymous else server, result.clients))
+        if result.anonymous:
+            console.print(_table(f"{server}, without a key", result.anonymous))
         console.print(f"{errors or 'no'} wrong answer{'' if errors == 1 else 's'}")
 
     def _print_ledger(self, result: ledger_load.Result, *, as_json: bool) -> None:
@@ -132,6 +126,23 @@ class Command(BaseCommand):
         console.print("the books add up" if not result.faults else f"the books do not add up: {result.faults} faults")
 
 
+def _table(title: str, measured: dict[str, Figures]) -> Table:
+    table = Table("clients", "answers", title=title, caption="p50 / p99 in ms, of the best round")
+    for column in ("a second", "first content", "end"):
+        table.add_column(column, justify="right")
+    for clients, figures in measured.items():
+        whole, stream = figures.whole, figures.stream
+        table.add_row(clients, "whole", f"{whole.per_second:g}", "", f"{whole.p50_ms} / {whole.p99_ms}")
+        table.add_row(
+            "",
+            "streamed",
+            f"{stream.per_second:g}",
+            f"{stream.first_token_p50_ms} / {stream.first_token_p99_ms}",
+            f"{stream.p50_ms} / {stream.p99_ms}",
+        )
+    return table
+
+
 def _add_gateway(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     gateway = what.add_parser(
         "gateway",
@@ -152,6 +163,11 @@ def _add_gateway(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     gateway.add_argument("--model", default="echo", help="the model for --url (default %(default)s)")
     gateway.add_argument("--path", default="/v1/chat/completions", help="the path for --url (default %(default)s)")
     gateway.add_argument("--server", choices=SERVERS, help="what the gateway runs under (default daphne)")
+    gateway.add_argument(
+        "--budgets",
+        action="store_true",
+        help="show the price of money: measure with a key that has caps and, round by round in turn, without any key",
+    )
     _add_clients(gateway)
     gateway.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
     gateway.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
@@ -224,6 +240,8 @@ def _check(options: dict[str, Any]) -> None:
         if options["key"] is not None:
             raise CommandError("--key goes with --url: the load test makes a key for the gateway that it starts.")
         return
+    if options["budgets"]:
+        raise CommandError("--budgets sets caps, and nothing is set on the server of --url: leave one of them out.")
     if options["server"] is not None:
         raise CommandError("--server says what to start, and with --url nothing is started: leave one of them out.")
     address = urlsplit(options["url"])
