@@ -89,15 +89,16 @@ class Up:
         return {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, **fields}
 
     def child(self, word: str) -> psutil.Process:
-        """The process that `up` started whose command line has that word."""
+        """The process that `up` started for that command (`serve`) or from that program (`valkey`)."""
         return self.children(word)[0]
 
     def children(self, word: str) -> list[psutil.Process]:
-        """Those of `up`'s own processes whose command line has that word; who has died, yet unburied, is left out."""
+        """All of them. Who has died, yet unburied, is left out."""
         found = []
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                if any(word in part for part in child.cmdline()):
+                program, *arguments = child.cmdline()
+                if word in arguments or Path(program).name.startswith(word):
                     found.append(child)
         return found
 

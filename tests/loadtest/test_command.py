@@ -54,6 +54,29 @@ def test_it_measures_a_gateway_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_price_of_money_is_measured_in_one_run(tmp_path: Path) -> None:
+    process = start("gateway", "--budgets", *BRIEF, "--clients", "4", "--json", temporary=tmp_path)
+    output, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    document = json.loads(output)
+    assert document["errors"] == 0
+    for measured in (document["clients"], document["without_budgets"]):
+        assert measured["4"]["whole"]["per_second"] > 0
+        assert measured["4"]["stream"]["per_second"] > 0
+
+
+def test_it_measures_the_booking_loop_and_audits_what_it_booked(tmp_path: Path) -> None:
+    process = start("ledger", "--seconds", "0.3", "--clients", "2", "--json", temporary=tmp_path)
+    output, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    document = json.loads(output)
+    assert document["faults"] == 0
+    assert document["select_1_per_second"] > 0
+    assert [row["accounts"] for row in document["figures"]] == [1, 1000]
+    assert all(row["pairs_per_second"] > 0 and row["reserve_p50_ms"] > 0 for row in document["figures"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_interrupted_it_leaves_nothing(tmp_path: Path) -> None:
     process = start("gateway", *BRIEF, "--clients", ",".join(map(str, range(1, 100))), temporary=tmp_path)
     assert process.stderr is not None
@@ -112,6 +135,7 @@ async def test_a_server_that_refuses_is_told_of_in_a_sentence(serve: Serve, tmp_
         (["--url", "127.0.0.1:80"], "give the address of a server"),
         (["--url", "http://127.0.0.1", "--server", "uvicorn"], "leave one of them out"),
         (["--key", "sk-test"], "--key goes with --url"),
+        (["--url", "http://127.0.0.1", "--budgets"], "leave one of them out"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], sentence: str) -> None:
