@@ -97,7 +97,7 @@ class Up:
         found = []
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                program, *arguments = child.cmdline()
+                program, *arguments = child.cmdline() or [""]  # it is ending
                 if word in arguments or Path(program).name.startswith(word):
                     found.append(child)
         return found
