@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +15,19 @@ from django.conf import settings
 from django.db import connection
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from pytest_django import Settings
+
+HERE = Path(__file__).parent
+#: Folders whose tests share one helexa: all of a folder run on one worker. Their marks are declared in pyproject.toml.
+SHARED = {"stack": "stack", "failures": "stack", "proofs": "stack", "browser": "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in SHARED:
+            item.add_marker(getattr(pytest.mark, SHARED[folder]))
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 @pytest.fixture

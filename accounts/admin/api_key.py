@@ -8,13 +8,13 @@ from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from accounts import keys
 from accounts.admin.history import Historic
 from accounts.admin.owner import OwnerAdmin, page_of, row_of
+from accounts.admin.secret import ShowsSecret
 from accounts.admin.wording import ago, badge, counted, keys_refused
 from accounts.authors import author_of
 from accounts.confirmation import confirmation_page, is_confirmed, reason_of
@@ -59,8 +59,9 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
+class ApiKeyAdmin(Historic, ShownKey, ShowsSecret, OwnerAdmin):
     form = ApiKeyForm
+    page_template = "admin/accounts/apikey/secret.html"
     fieldsets = [
         (None, {"fields": ["key_id", "account", "scope", "shown_state", "last_used", "created_at"]}),
         ("What may change", {"fields": ["label", "allowed_models", "expires_at"]}),
@@ -88,17 +89,6 @@ class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False  # what a key did stays on the books: it is revoked, not deleted
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        # One way to save: after a new key comes the page with its secret, and nothing may skip that.
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": object_id is not None}
-        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **only_save})
-
     def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: bool) -> None:
         if change:
             # Only what the form shows: somebody may have revoked the key since this form read it.
@@ -110,18 +100,7 @@ class ApiKeyAdmin(Historic, ShownKey, OwnerAdmin):
         setattr(request, _SECRET, secret)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """The one page that shows the secret: the answer to the form itself, so that no session ever holds it."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Key created",
-            "opts": self.opts,
-            "media": self.media,
-            "key": obj,
-            "secret": getattr(request, _SECRET),
-            "key_url": reverse("admin:accounts_apikey_change", args=[obj.pk]),
-            "list_url": reverse("admin:accounts_apikey_changelist"),
-        }
-        return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
+        return self.secret_page(request, obj, secret=getattr(request, _SECRET), title="Key created")
 
     @action(description="Revoke …", permissions=["change"])
     def revoke(self, request: HttpRequest, selected: QuerySet[ApiKey]) -> HttpResponse | None:

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from accounts.admin.owner import row_of
+from accounts.admin.secret import ShowsSecret
 from accounts.admin.warning import ShownDelivery
 from accounts.confirmation import confirmation_page, is_confirmed
 from accounts.forms import WebhookForm
@@ -42,8 +39,9 @@ class LastDeliveries(ShownDelivery, TabularInline):
 
 
 @admin.register(Webhook)
-class WebhookAdmin(ModelAdmin):
+class WebhookAdmin(ShowsSecret, ModelAdmin):
     form = WebhookForm
+    page_template = "admin/accounts/webhook/secret.html"
     fields = ["account", "url", "enabled"]
     list_display = ["url", "shown_account", "enabled", "created_at"]
     list_filter = ["enabled"]
@@ -60,24 +58,13 @@ class WebhookAdmin(ModelAdmin):
     def get_inlines(self, request: HttpRequest, obj: Webhook | None) -> list[type[TabularInline]]:
         return self.inlines if obj else []
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        # One way to save a new one: after it comes the page with its secret, and nothing may skip that.
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": object_id is not None}
-        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **only_save})
-
     def save_model(self, request: HttpRequest, obj: Webhook, form: WebhookForm, change: bool) -> None:
         if not change:
             obj.secret = new_secret()
         obj.save()
 
     def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
-        return self._secret_page(request, obj, "Webhook created")
+        return self.secret_page(request, obj, secret=obj.secret, title="Webhook created")
 
     @action(description="New secret …", permissions=["change"], url_path="secret", icon="key")
     def renew_secret(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -101,16 +88,4 @@ class WebhookAdmin(ModelAdmin):
         webhook.secret = new_secret()
         webhook.save(update_fields=["secret"])
         self.log_change(request, webhook, "New secret.")
-        return self._secret_page(request, webhook, "New secret made")
-
-    def _secret_page(self, request: HttpRequest, webhook: Webhook, title: str) -> HttpResponse:
-        """The one page that shows the secret: the answer to the form itself, so that no session ever holds it."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "media": self.media,
-            "webhook": webhook,
-            "webhook_url": reverse("admin:accounts_webhook_change", args=[webhook.pk]),
-        }
-        return TemplateResponse(request, "admin/accounts/webhook/secret.html", context)
+        return self.secret_page(request, webhook, secret=webhook.secret, title="New secret made")

@@ -24,15 +24,6 @@ from tests.stack.running import PATIENCE_S, free_port, wait_until
 READY = re.compile(
     r"^helexa ready: (?P<url>\S+)  key=(?P<key>\S+)  admin=(?P<admin>\S+) (?P<user>\S+) (?P<password>\S+)$", re.M
 )
-HERE = Path(__file__).parent
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("failures"))
 
 
 class Up:
