@@ -18,9 +18,9 @@ from helexa.home import StartError
 from helexa.up.terminal import Terminal
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 10.0
 #: Whoever lived this long was well: its next pause is the first one again.
-STEADY_S = 60.0
+STEADY_S = 15.0
 #: From the second request to end to SIGKILL.
 LAST_PATIENCE_S = 3.0
 LOG_BYTES = 10 * 1024 * 1024
