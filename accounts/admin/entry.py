@@ -147,11 +147,11 @@ class EntryAdmin(Searched):
 
     @display(description="prices")
     def shown_prices(self, entry: Entry) -> str:
-        """Dollars per 1M tokens."""
         if entry.input_price is None:
             return "none"
         named = ((name, getattr(entry, f"{name}_price")) for name in ("input", "output", "cached", "reasoning"))
-        return ", ".join(f"{name} {format_usd(price)}" for name, price in named if price is not None)
+        prices = ", ".join(f"{name} {format_usd(price)}" for name, price in named if price is not None)
+        return f"{prices} USD per 1M tokens"
 
     @display(description="estimated")
     def shown_estimated(self, entry: Entry) -> str:
