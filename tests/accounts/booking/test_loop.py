@@ -13,13 +13,16 @@ import pytest
 
 from accounts.booking.loop import RESERVE_LIMIT_S, BookingLoop, BooksAwayError
 from accounts.booking.operations import (
+    Author,
     Closed,
+    Declined,
     Extend,
     Granted,
     KeyNotValid,
     Need,
     NotOpen,
     OverCap,
+    Refund,
     Release,
     Reserve,
     Settle,
@@ -31,6 +34,13 @@ from tests.accounts.booking.tables import Tables
 #: What the contract allows a request that meets a database in trouble (MISSION G15, DESIGN 4), and a moment.
 REFUSED_WITHIN_S = 3.2
 SOON_S = 15
+
+GIVE_ALL_BACK = """
+INSERT INTO accounts_entry (kind, at, debit_id, credit_id, key_id, reservation_id, refunds_id, tokens, nano_usd,
+  prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, model, node, estimated, reason, author_name)
+SELECT 'refund', now(), debit_id, credit_id, key_id, reservation_id, id, -tokens, -nano_usd, 0, 0, 0, 0, model, node,
+  false, '', '' FROM accounts_entry WHERE id = %s
+"""
 
 
 @pytest.fixture
@@ -192,6 +202,26 @@ async def test_a_batch_reads_what_the_one_before_it_wrote(
         answer = await asked
     assert isinstance(answer, OverCap)
     assert answer.spent == 90
+
+
+async def test_a_refund_sees_what_another_gateway_gave_back_of_the_same_entry(
+    gateway: BookingLoop, tenant: Tenant, fresh_database: str
+) -> None:
+    """It waits for the entry and only then sums up what was given back."""
+    reserve = tenant.reserve()
+    await gateway.reserve(reserve)
+    settled = await gateway.close(tenant.settle(reserve.id))
+    assert isinstance(settled, Closed)
+    assert settled.entry_id is not None
+    with psycopg.connect(fresh_database) as other:
+        other.execute("SELECT FROM accounts_entry WHERE id = %s FOR UPDATE", (settled.entry_id,))
+        other.execute(GIVE_ALL_BACK, (settled.entry_id,))
+        asked = gateway.close(Refund(settled.entry_id, tenant.budgets, None, None, "slow", Author("a test")))
+        await waiting_for_a_lock(tenant.tables)
+        other.commit()
+        answer = await asked
+    assert isinstance(answer, Declined)
+    assert "Nothing is left" in answer.message
 
 
 async def test_one_operation_that_cannot_be_booked_fails_alone(gateway: BookingLoop, tenant: Tenant) -> None:
