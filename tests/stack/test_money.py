@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
+from fleet.reports import control_stream
+from inference import wire
 from tests.stack.running import Key, Stack, wait_until
-
-pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
@@ -166,6 +167,25 @@ def test_a_client_that_leaves_pays_for_what_was_generated(stack: Stack, url: str
             pass
     wait_until(lambda: spent(stack, key)[1] == 0, what="the reservation to be closed")
     assert 0 < spent(stack, key)[0] < 2000
+
+
+def test_an_answer_that_its_neuron_gave_up_is_an_error_and_billed_for_what_was_sent(stack: Stack, url: str) -> None:
+    """Never the look of a whole answer: a neuron that is told to stop ends what it runs as cancelled."""
+    key = stack.issue_key("given-up", "--cap", "5000")
+    body = {"model": stack.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900}
+    asked = {"json": {**body, "stream": True}, "headers": key.headers, "timeout": 60}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", **asked) as stream:
+        lines = stream.iter_lines()
+        for _ in zip(range(5), lines, strict=False):
+            pass
+        attempt = wire.attempt_id(stream.headers["x-request-id"].removeprefix("req_"), 0)
+        with redis.Redis.from_url(stack.environment["REDIS_URL"]) as client:
+            client.xadd(control_stream(stack.neuron_name), {wire.CANCEL_FIELD: wire.encode_ids([attempt])})
+        last = [line for line in lines if line][-2:]
+    error = json.loads(last[0].removeprefix("data: "))["error"]
+    assert (error["code"], last[1]) == ("service_unavailable", "data: [DONE]")
+    wait_until(lambda: spent(stack, key)[1] == 0, what="the reservation to be closed")
+    assert 0 < spent(stack, key)[0] < 1900
 
 
 def test_the_books_add_up_after_all_this(stack: Stack) -> None:
