@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,6 +18,7 @@ import pytest
 
 from helexa.home import REPOSITORY
 from tests.models import tiny_model
+from tests.processes import children_of
 from tests.stack.running import PATIENCE_S, free_port, wait_until
 
 READY = re.compile(
@@ -84,14 +84,7 @@ class Up:
         return self.children(word)[0]
 
     def children(self, word: str) -> list[psutil.Process]:
-        """All of them. Who has died, yet unburied, is left out."""
-        found = []
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                program, *arguments = child.cmdline() or [""]  # it is ending
-                if word in arguments or Path(program).name.startswith(word):
-                    found.append(child)
-        return found
+        return children_of(self.process.pid, word)
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]

@@ -21,6 +21,7 @@ import redis
 
 from helexa.embedded.ports import free_port
 from helexa.home import REPOSITORY, Home
+from tests.processes import alive, children_of
 from tests.servers import new_home_folder
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -73,13 +74,11 @@ class Up:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def find(self, text: str) -> psutil.Process | None:
-        """The first living child of `up` itself with that text in its command line."""
-        children = alive(psutil.Process(self.process.pid).children())
-        return next((child for child in children if text in " ".join(child.cmdline())), None)
+    def find(self, word: str) -> psutil.Process | None:
+        return next(iter(children_of(self.process.pid, word)), None)
 
-    def kill(self, text: str) -> psutil.Process:
-        victim = self.find(text)
+    def kill(self, word: str) -> psutil.Process:
+        victim = self.find(word)
         assert victim is not None
         victim.kill()
         return victim
@@ -115,10 +114,6 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-
-
 def answers(line: str) -> bool:
     ready = READY.fullmatch(line)
     assert ready is not None, line
@@ -141,7 +136,7 @@ def test_it_serves_survives_the_death_of_every_part_and_leaves_nothing(up: Calla
     servers = one.home.server_urls()
     assert servers is not None
 
-    for part in ("valkey-server", "postgres", "serve --fd", "runworker"):
+    for part in ("valkey", "postgres", "serve", "runworker"):
         victim = one.kill(part)
         until(lambda victim=victim, part=part: one.find(part) not in (None, victim))
     until(lambda: answers(line))
@@ -152,7 +147,7 @@ def test_it_serves_survives_the_death_of_every_part_and_leaves_nothing(up: Calla
         assert any(said.startswith(f"{name} | ") for said in one.stderr), name
         assert (one.home.logs / f"{name}.log").stat().st_size > 0
 
-    gateway = one.find("serve --fd")
+    gateway = one.find("serve")
     assert gateway is not None
     gateway.terminate()  # as an operator would, to have it begin anew
     until(lambda: any("ended (exit status 0) and starts again" in said for said in one.stderr))

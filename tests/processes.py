@@ -1,0 +1,31 @@
+"""Processes that tests look for among those a helexa has started."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psutil
+
+
+def children_of(pid: int, word: str) -> list[psutil.Process]:
+    """The children of a process that were started for that command (`serve`) or from that program (`valkey`).
+
+    Who has died, yet unburied, is left out.
+    """
+    found = []
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            program, *arguments = child.cmdline() or [""]  # it is ending
+            if word in arguments or program.rpartition("/")[2].startswith(word):
+                found.append(child)
+    return found
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not died, buried or not."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
