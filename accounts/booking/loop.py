@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, errors
 
 from accounts.booking.operations import Answer, Extend, Granted, Operation, Release, Reserve
+from accounts.booking.session import Session
 from accounts.booking.transaction import MOST_TRIES, PASSING, book_on
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class BookingLoop:
         self._under_way: dict[_Waiting, None] = {}  # in the order in which they came
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection[Any] | None = None
+        self._session: Session | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="booking")
@@ -174,10 +174,10 @@ class BookingLoop:
             again = any(waiting.sent for waiting in batch)
             try:
                 async with asyncio.timeout(BATCH_LIMIT_S):
-                    connection = await self._connected()
+                    session = await self._connected()
                     for waiting in batch:
                         waiting.sent = True
-                    return await book_on(connection, operations, again=again)
+                    return await book_on(session, operations, again=again)
             except PASSING:
                 if not tries_left:
                     raise
@@ -209,21 +209,17 @@ class BookingLoop:
         self._wake.set()
         await asyncio.sleep(RECONNECT_PERIOD_S)
 
-    async def _connected(self) -> AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await AsyncConnection.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=2,
-                tcp_user_timeout=4000,
-                options=_OPTIONS,
-                prepare_threshold=1,
+    async def _connected(self) -> Session:
+        if self._session is None or self._session.connection.closed:
+            connection = await AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=2, tcp_user_timeout=4000, options=_OPTIONS
             )
-        return self._connection
+            self._session = Session(connection)
+        return self._session
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        session, self._session = self._session, None
+        if session is not None:
             with contextlib.suppress(Error, OSError, TimeoutError):
                 async with asyncio.timeout(1):
-                    await connection.close()
+                    await session.connection.close()

@@ -72,7 +72,7 @@ _INSERT_RESERVATIONS = """
 INSERT INTO accounts_reservation (id, account_id, key_id, gateway, model, node, granted, completion_bound,
   budget_ids, held, input_price, output_price, cached_price, reasoning_price, state, created_at)
 SELECT id, account_id, key_id, gateway, model, node, granted, bound, budget_ids::bigint[], held::bigint[],
-  input, output, cached, reasoning, 'open', %s
+  input, output, cached, reasoning, 'open', %s::timestamptz
 FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[],
   %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS v(id, account_id, key_id, gateway, model, node, granted, bound, budget_ids, held, input, output,
@@ -89,7 +89,7 @@ _INSERT_ENTRIES = """
 INSERT INTO accounts_entry (at, id, kind, debit_id, credit_id, key_id, reservation_id, tokens, nano_usd,
   prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, input_price, output_price, cached_price,
   reasoning_price, model, node, estimated, refunds_id, budget_id, reason, author_id, author_name)
-SELECT %s, v.* FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::uuid[],
+SELECT %s::timestamptz, v.* FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::uuid[],
   %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
   %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::boolean[], %s::bigint[], %s::bigint[], %s::text[],
   %s::int[], %s::text[]) AS v
@@ -103,8 +103,8 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
 _ADD_SPEND = """
 INSERT INTO accounts_hourlyspend AS s (hour, account_id, key_id, model, requests, prompt_tokens, completion_tokens,
   tokens, nano_usd)
-SELECT %s, v.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
-  %s::bigint[], %s::bigint[]) AS v
+SELECT %s::timestamptz, v.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[],
+  %s::bigint[], %s::bigint[], %s::bigint[]) AS v
 ON CONFLICT (account_id, hour, key_id, model) DO UPDATE SET requests = s.requests + excluded.requests,
   prompt_tokens = s.prompt_tokens + excluded.prompt_tokens,
   completion_tokens = s.completion_tokens + excluded.completion_tokens,
@@ -113,7 +113,7 @@ ON CONFLICT (account_id, hour, key_id, model) DO UPDATE SET requests = s.request
 
 _WARN = """
 INSERT INTO accounts_budgetwarning (at, budget_id, window_number, percent, spent, cap)
-SELECT %s, v.* FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[]) AS v
+SELECT %s::timestamptz, v.* FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[]) AS v
 ON CONFLICT (budget_id, window_number, percent) DO NOTHING
 """
 

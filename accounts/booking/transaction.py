@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.db import OperationalError, connection, transaction
-from psycopg import AsyncConnection, errors
+from psycopg import errors
 
 from accounts.booking import statements
 from accounts.booking.decide import decide
 from accounts.booking.operations import Answer, Operation
+from accounts.booking.session import Session
 
 #: Deadlocks and serialization failures are tried again this often before anybody hears of them.
 MOST_TRIES = 3
@@ -19,21 +19,20 @@ MOST_TRIES = 3
 PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
 
 
-async def book_on(
-    pipelined: AsyncConnection[Any], operations: Sequence[Operation], *, again: bool = False
-) -> list[Answer]:
+async def book_on(session: Session, operations: Sequence[Operation], *, again: bool = False) -> list[Answer]:
     """Carry out a batch on a gateway's connection, in two round trips.
 
     `again`: it was sent before and its outcome is not known; every operation but Refund and Credit may be repeated.
     Raises psycopg.Error; the transaction is then rolled back, or its outcome unknown if the connection broke.
     """
     reads = statements.Reads(operations, again=again)
-    async with pipelined.pipeline(), pipelined.transaction():
-        cursors = [await pipelined.execute(sql, parameters) for sql, parameters in reads.statements]
-        read = reads.read([await cursor.fetchall() for cursor in cursors])
+    try:
+        read = reads.read(await session.run("BEGIN", *reads.statements))
         answers, writes = decide(operations, read)
-        for sql, parameters in statements.writes(read, writes):
-            await pipelined.execute(sql, parameters)
+        await session.run(*statements.writes(read, writes), "COMMIT")
+    except Exception:
+        await session.connection.rollback()
+        raise
     return answers
 
 
