@@ -18,11 +18,23 @@ DEFAULT_MAX_TOKENS = 4096
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the next token is chosen. `temperature` 0 is greedy; `seed` makes each choice repeatable, not all alike."""
+    """How the next token is chosen. `temperature` 0 is greedy; `seed` makes each choice repeatable, not all alike.
+
+    `top_k` 0 or less, `top_p` 1 and `min_p` 0 cut nothing. `presence_penalty` and `frequency_penalty` are OpenAI's,
+    over the output; `repetition_penalty` is transformers', over prompt and output, 1 being none. `logit_bias` is added
+    to the logits of tokens by id. `logprobs` None asks for none, 0 for the chosen token's, more for so many top ones.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,15 +14,18 @@ from pathlib import Path
 
 import torch
 
-from inference.engine import sources, weights
+from inference.engine import batch, sources, weights
 from inference.engine.admission import admit, not_loaded
+from inference.engine.batch import Outcome
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
 from inference.engine.generation import Generation
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
-from inference.engine.owner import DeviceOwner, OwnerClosedError, Result, is_device_fault
+from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.prompts import Prompts
-from inference.engine.scheduler import Scheduler, Turn
+from inference.engine.readiness import ready_runner
+from inference.engine.runner import Runner
+from inference.engine.scheduler import Scheduler
 from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
 
@@ -49,7 +52,8 @@ class Engine:
 
     Every submitted request ends with exactly one final event, whatever happens. `publish` is called once per step
     with the events of that step, on the device's thread, and for a refusal on the thread that submitted; it must not
-    block for long. `cache` keeps converted weights. `step` counts the steps taken.
+    block for long. `cache` keeps converted weights. `kv_tokens` is the context that each model has memory for, all its
+    sequences together; derived from free memory where it is not said. `step` counts the steps taken.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Engine:
         publish: Publish | None = None,
         cache: Path | None = None,
         max_in_flight: int = 8,
+        kv_tokens: int | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.step = 0
         self._publish = publish
         self._cache = cache or Path(tempfile.gettempdir()) / "helexa-models"
+        self._kv_tokens = kv_tokens
         self._scheduler = Scheduler(max_in_flight)
         self._outbox: list[tuple[str, Event]] = []  # the owner thread's alone
         self._lock = threading.Lock()  # guards everything below
@@ -94,17 +100,17 @@ class Engine:
             progress("reading weights")
             tokenizer = weights.read_tokenizer(folder)
             prompts = Prompts(tokenizer, model_id)
-            network = self._call(lambda: weights.read_network(folder, self.device))
+            runner = self._call(lambda: self._ready_runner(folder))
+            load_seconds = time.monotonic() - started
             model = LoadedModel(
                 id=model_id,
                 folder=folder,
-                facts=facts_of(network, tokenizer, load_seconds=time.monotonic() - started),
+                facts=facts_of(runner.network, tokenizer, kv_tokens=runner.pool.tokens, load_seconds=load_seconds),
                 prompts=prompts,
                 tokenizer=tokenizer.backend_tokenizer,
-                end_token_ids=end_token_ids(network),
-                network=network,
+                end_token_ids=end_token_ids(runner.network),
+                runner=runner,
             )
-            self._call(model.check)
             with self._lock:
                 if self._closed:
                     raise LoadError("The engine is closing: it loads and unloads nothing more.")
@@ -244,8 +250,8 @@ class Engine:
         """Advance every running sequence once and publish what came of it. True while there is more to do."""
         self.step += 1
         self._end_cancelled()
-        for turn in self._scheduler.plan():
-            self._advance(turn)
+        for outcome in batch.compute(self._scheduler.plan()):
+            self._take(outcome)
         self._publish_step()
         return self._scheduler.has_work
 
@@ -256,19 +262,12 @@ class Engine:
             logger.info("request %s: cancel flag seen at step %d", generation.id, self.step)
             self._end(generation, generation.cancelled())
 
-    def _advance(self, turn: Turn) -> None:
-        generation = turn.generation
-        if generation.ended:  # earlier in this step, by a fault in another of its sequences
-            return
-        try:
-            events = generation.read(turn.prefill_tokens) if turn.prefill_tokens else generation.advance(turn.sequence)
-        except Exception as fault:
-            if is_device_fault(fault):
-                raise
-            logger.exception("request %s failed at step %d", generation.id, self.step)
+    def _take(self, outcome: Outcome) -> None:
+        generation = outcome.generation
+        if outcome.fault is not None:
+            logger.error("request %s failed at step %d", generation.id, self.step, exc_info=outcome.fault)
             self._end(generation, generation.failed(None, UNCLASSIFIED))
-            return
-        for event in events:
+        for event in outcome.events:
             if isinstance(event, FINAL):
                 self._end(generation, event)
             else:
@@ -302,6 +301,10 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _ready_runner(self, folder: Path) -> Runner:
+        places = self._scheduler.max_in_flight
+        return ready_runner(folder, self.device, kv_tokens=self._kv_tokens, places=places)
+
     def _give_up(self) -> None:
         """The device is broken: end what runs on it. Its models are remembered for the thread that takes over."""
         with self._lock:
@@ -315,7 +318,7 @@ class Engine:
             lost, self._lost = self._lost, []
         for model in lost:
             try:
-                again = replace(model, network=weights.read_network(model.folder, self.device))
+                again = replace(model, runner=self._ready_runner(model.folder))
             except Exception:
                 logger.exception("%s is gone: it could not be loaded again", model.id)
                 continue

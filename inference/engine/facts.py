@@ -13,7 +13,10 @@ UNDERIVED_INPUT_LIMIT_TOKENS = 16384
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`context_tokens` is the model's own maximum, prompt and answer together; `input_limit_tokens` is the prompt's."""
+    """`context_tokens` is the most of prompt and answer together: the model's own maximum, or what its memory holds.
+
+    `input_limit_tokens` is the prompt's.
+    """
 
     architecture: str
     dtype: str
@@ -27,8 +30,11 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: list[str]
 
 
-def facts_of(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, load_seconds: float) -> ModelFacts:
-    context_tokens = maximum_context_tokens(network.config)
+def facts_of(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, kv_tokens: int, load_seconds: float
+) -> ModelFacts:
+    """`kv_tokens` is the most that one sequence has memory for."""
+    context_tokens = min(maximum_context_tokens(network.config), kv_tokens)
     template = template_text(tokenizer)
     return ModelFacts(
         architecture=type(network).__name__,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inference import grants
+from inference.engine.blocks import BlockTable
 from inference.engine.model import LoadedModel
-from inference.engine.prefill import Prefill
 from inference.engine.sequence import Sequence
 from inference.events import ChoiceReason, Ended, Event, Failed, Finished, Started, Text
 from inference.requests import GenerationRequest
@@ -13,6 +13,7 @@ from inference.requests import GenerationRequest
 class Generation:
     """One prompt and the `n` sequences that continue it. Advanced by the owner thread only; made by others.
 
+    The first sequence reads the prompt; the others share its blocks and wait until it has.
     `bound` is the most tokens of one sequence: what was asked for, cut to what the context leaves after the prompt.
     """
 
@@ -20,8 +21,10 @@ class Generation:
         self.id = request.id
         self.model = model
         self.ended = False
+        self.shared_prompt: BlockTable | None = None
+        self._started = False
+        self._prompt_read = False
         self._prompt_tokens = len(prompt_ids)
-        self._prefill = Prefill(model, prompt_ids, sequences=request.n)
         self._reasons: set[ChoiceReason] = set()
         most_tokens = grants.most_tokens(request, prompt_tokens=self._prompt_tokens, bound=bound)
         self.sequences = [
@@ -34,25 +37,31 @@ class Generation:
         return any(sequence.running for sequence in self.sequences)
 
     @property
-    def unread_tokens(self) -> int:
-        """Prompt tokens that the model has not read yet; 0 while its sequences decode."""
-        return self._prefill.unread_tokens
-
-    @property
     def completion_tokens(self) -> int:
         return sum(sequence.completion_tokens for sequence in self.sequences)
 
-    def read(self, tokens: int) -> list[Event]:
-        """Read the next part of the prompt; the last part also gives the first token of the first sequence."""
-        begun = self._prefill.read_tokens > 0
-        self._prefill.read(tokens)
-        events: list[Event] = [] if begun else [Started(self._prompt_tokens)]
-        return events if self.unread_tokens else events + self.advance(self.sequences[0])
+    def begin(self, sequence: Sequence) -> bool:
+        """Whether a sequence can compute: the first may at once, the others when the prompt is read."""
+        if sequence.begun or (sequence.index > 0 and not self._prompt_read):
+            return sequence.begun
+        sequence.begin(self.shared_prompt)
+        if all(one.begun for one in self.sequences):
+            self.unshare_prompt()
+        return True
 
-    def advance(self, sequence: Sequence) -> list[Event]:
-        """Sample the next token of one sequence; the end of the last one is the end of the request."""
-        piece = sequence.decode() if sequence.begun else sequence.begin(self._prefill)
-        events: list[Event] = []
+    def advance(self, sequence: Sequence, tokens: int, token_id: int | None) -> list[Event]:
+        """Take what a step brought one sequence: so many tokens read, and the token sampled after the last of them.
+
+        The end of the last sequence is the end of the request.
+        """
+        events: list[Event] = [] if self._started else [Started(self._prompt_tokens)]
+        self._started = True
+        sequence.read_tokens += tokens
+        if sequence.unread_tokens:
+            return events
+        if not self._prompt_read:
+            self._share_prompt(sequence)
+        piece = sequence.accept(token_id)
         if piece.text:
             events.append(Text(piece.text, self.completion_tokens, sequence.index))
         if piece.end is None:
@@ -76,10 +85,21 @@ class Generation:
     def release(self) -> None:
         """End it with all its sequences, and let go of the device's memory."""
         self.ended = True
-        self._prefill.release()
+        self.unshare_prompt()
         for sequence in self.sequences:
             sequence.release()
 
+    def unshare_prompt(self) -> None:
+        """Let go of the prompt that is kept for choices to come. They read it themselves if they come after this."""
+        if self.shared_prompt is not None:
+            self.shared_prompt.release()
+            self.shared_prompt = None
+
+    def _share_prompt(self, sequence: Sequence) -> None:
+        self._prompt_read = True
+        if len(self.sequences) > 1:
+            self.shared_prompt = sequence.table.fork(self._prompt_tokens)
+
     @property
     def _billable_prompt_tokens(self) -> int:
-        return self._prompt_tokens if self._prefill.read_tokens else 0
+        return self._prompt_tokens if self._started else 0

@@ -1,16 +1,14 @@
-"""One choice of a request on the device, from the end of its prompt to its own end."""
+"""One choice of a request on the device, from its prompt to its own end."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from transformers import Cache
-
+from inference.engine.blocks import BlockTable, blocks_for
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.model import LoadedModel
-from inference.engine.prefill import Prefill
-from inference.engine.sampler import Sampler
+from inference.engine.runner import Part
+from inference.engine.sampler import SamplerRow
 from inference.engine.stops import StopStrings
 from inference.events import ChoiceReason
 from inference.requests import GenerationRequest
@@ -24,56 +22,86 @@ class Piece(NamedTuple):
 
 
 class Sequence:
-    """Advanced by the owner thread only; made by others. It never samples more than `most_tokens`."""
+    """Its tokens, how many of them the model has read, and where their keys and values are.
+
+    Advanced by the owner thread only; made by others. It never samples more than `most_tokens`.
+    """
 
     def __init__(
         self, index: int, request: GenerationRequest, model: LoadedModel, prompt_ids: list[int], *, most_tokens: int
     ) -> None:
         self.index = index
         self.running = False
+        self.begun = False
         self.ended = False
-        self.completion_tokens = 0
+        self.read_tokens = 0
+        self.table = BlockTable(model.runner.pool)
+        self.sampler_row = SamplerRow(request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index)
+        self._token_ids = list(prompt_ids)
+        self._prompt_tokens = len(prompt_ids)
         self._most_tokens = most_tokens
-        self._sampling = request.sampling
         self._model = model
-        self._next_id: int | None = None
-        self._cache: Cache | None = None
-        self._sampler: Sampler | None = None
         self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
         self._stops = StopStrings(request.stop)
 
-    def begin(self, prefill: Prefill) -> Piece:
-        """Sample the first token, which the prompt itself gives."""
-        logits, self._cache = prefill.take()
-        self._sampler = Sampler(self._sampling, logits.device, index=self.index)
-        return self._accept(logits, self._sampler)
-
-    def decode(self) -> Piece:
-        """Read the token that was sampled last and sample the next."""
-        assert self._next_id is not None
-        assert self._cache is not None
-        assert self._sampler is not None
-        return self._accept(self._model.logits([self._next_id], self._cache), self._sampler)
+    @property
+    def completion_tokens(self) -> int:
+        return len(self._token_ids) - self._prompt_tokens
 
     @property
-    def begun(self) -> bool:
-        return self._cache is not None
+    def unread_tokens(self) -> int:
+        """One while it decodes; more while it reads its prompt, or after it lost its place, what it wrote as well."""
+        return len(self._token_ids) - self.read_tokens
+
+    @property
+    def missing_blocks(self) -> int:
+        """Blocks that it has to take to read all its tokens and one more."""
+        return blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
+
+    @property
+    def may_sample(self) -> bool:
+        """The last word of the grant: no token is sampled past it."""
+        return self.completion_tokens < self._most_tokens
+
+    def begin(self, prompt: BlockTable | None) -> None:
+        """Start on what another choice has read of the prompt. The last token is read again: its logits are needed."""
+        self.begun = True
+        if prompt is not None:
+            self.table = prompt.fork(self._prompt_tokens)
+            self.read_tokens = self._prompt_tokens - 1
+
+    def reserve(self, tokens: int) -> None:
+        """Take the blocks for the next tokens. Raises OutOfBlocksError and changes nothing if there are too few."""
+        copy = self.table.reserve(self.read_tokens, self.read_tokens + tokens)
+        if copy is not None:
+            self._model.runner.key_values.copy(copy)
+
+    def part(self, tokens: int) -> Part:
+        """The next tokens to be read; logits are wanted where a token is sampled after them."""
+        ids = self._token_ids[self.read_tokens : self.read_tokens + tokens]
+        return Part(ids, self.read_tokens, self.table, wanted=tokens == self.unread_tokens and self.may_sample)
+
+    def preempt(self) -> None:
+        """Give up the memory; what was in it will be read again."""
+        self.running = False
+        self.read_tokens = 0
+        self.table.release()
 
     def release(self) -> None:
         """End it, and let go of the device's memory and of a place in a step."""
         self.ended, self.running = True, False
-        self._cache = self._sampler = None
+        self.table.release()
 
-    def _accept(self, logits: torch.Tensor, sampler: Sampler) -> Piece:
-        if self.completion_tokens >= self._most_tokens:  # the last word of the grant: no token is sampled past it
+    def accept(self, token_id: int | None) -> Piece:
+        """Take the token that was sampled after all that is read; None where none might be."""
+        if token_id is None:
             return self._end("length", "")
-        token_id = sampler.choose(logits)
-        self.completion_tokens += 1
-        self._next_id = token_id
+        self._token_ids.append(token_id)
+        self.sampler_row.accept(token_id)
         if token_id in self._model.end_token_ids:
             return self._end("stop", "")
         visible = self._stops.push(self._detokenizer.push(token_id))
-        if self._stops.hit or self.completion_tokens >= self._most_tokens:
+        if self._stops.hit or not self.may_sample:
             return self._end("length", visible)
         return Piece(visible)
 

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from inference.engine import attention
 from inference.engine.loading import LoadError, first_sentence
 
 #: On two CPU threads the demo model (Gemma 3 270M) decodes 19 tokens/s in bfloat16 and 10 in float32.
@@ -25,7 +26,7 @@ def read_network(folder: Path, device: torch.device) -> PreTrainedModel:
             folder,
             dtype=DTYPE,
             device_map={"": device},
-            attn_implementation="sdpa",
+            attn_implementation=attention.NAME,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,

@@ -87,7 +87,8 @@ def test_the_prompt_is_read_once(engine: Engine) -> None:
     )
     started = answer(engine, "one", n=4, max_tokens=6)[0]
     assert isinstance(started, Started)
-    assert sum(read) == started.prompt_tokens + 4 * 5  # the last token of an answer is not read
+    # The last token of an answer is not read; that of the prompt is by each choice that shares it.
+    assert sum(read) == started.prompt_tokens + 4 * 5 + 3
 
 
 def test_more_choices_than_places_all_come(engine: Engine) -> None:
@@ -133,20 +134,18 @@ def test_cancel_ends_every_choice_within_one_step(engine: Engine, listener: List
 def test_a_fault_in_one_choice_fails_the_request_once_with_what_was_made(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decoded: list[None] = []
+    prompt_tokens = answer(engine, "measure", max_tokens=1)[-1].prompt_tokens  # type: ignore[union-attr]
 
-    def raise_at_the_tenth(_module: object, _args: Any, kwargs: dict[str, Any]) -> None:
-        if kwargs["input_ids"].shape[1] == 1:
-            decoded.append(None)
-            if len(decoded) == 10:  # the first of its step: the other choice still has a turn
-                raise RuntimeError("shapes do not match")
+    def raise_after_the_tenth(_module: object, _args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["position_ids"].max() == prompt_tokens + 9:  # the first choice is a step ahead
+            raise RuntimeError("shapes do not match")
 
-    engine._models["tiny"].network.register_forward_pre_hook(raise_at_the_tenth, with_kwargs=True)
+    engine._models["tiny"].network.register_forward_pre_hook(raise_after_the_tenth, with_kwargs=True)
     events = answer(engine, "one", n=2, max_tokens=100)
     started, failed = events[0], events[-1]
     assert isinstance(started, Started)
     assert isinstance(failed, Failed)
-    assert (failed.prompt_tokens, failed.completion_tokens) == (started.prompt_tokens, 2 + 9)
+    assert (failed.prompt_tokens, failed.completion_tokens) == (started.prompt_tokens, 10 + 9)
     assert ends_of(events) == {}
     engine.unload("nothing")  # returns when the step is over
     assert caplog.text.count("request one failed") == 1

@@ -107,11 +107,18 @@ def test_a_short_prompt_does_not_wait_for_a_long_one(engine: Engine, listener: L
 
 
 def test_status_counts_who_runs_and_who_waits(engine: Engine, listener: Listener) -> None:
-    seen = threading.Event()
-    listener.at = lambda _id, event: seen.set() if isinstance(event, Text) else None
+    both = threading.Event()
+    spoke: set[str] = set()
+
+    def note(request_id: str, event: Event) -> None:
+        spoke.update([request_id] if isinstance(event, Text) else [])
+        if spoke == {"a", "b"}:
+            both.set()
+
+    listener.at = note
     for name in ("a", "b", "c"):
         engine.submit(request_for(name, max_tokens=1500))
-    assert seen.wait(WAIT_S)
+    assert both.wait(WAIT_S)
     (status,) = engine.models()
     assert (status.id, status.in_flight, status.queue_depth) == ("tiny", 2, 1)
     assert sorted(engine.running()) == ["a", "b", "c"]

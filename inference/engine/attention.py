@@ -1,0 +1,98 @@
+"""The attention function that transformers' networks call: it writes and reads the paged keys and values.
+
+Source: transformers' AttentionInterface. A name that has no mask function of its own gets no mask, so none is built
+over everybody's tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from inference.engine.blocks import Extent
+from inference.engine.step import Chunk, Lanes, Step
+
+#: What networks that use it are loaded with, as `attn_implementation`.
+NAME = "helexa_paged"
+
+
+class UnsupportedAttentionError(Exception):
+    """A network's attention needs what this one does not do."""
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    step: Step,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_transformers: Any,
+) -> tuple[Tensor, None]:
+    """Attention of a step's tokens, (1, heads, tokens, head_dim), to those of their own sequences.
+
+    Returns (1, tokens, heads, head_dim). Raises UnsupportedAttentionError for score capping and attention sinks.
+    """
+    if softcap is not None or s_aux is not None:
+        raise UnsupportedAttentionError("it caps its attention scores" if softcap else "it has attention sinks")
+    layer = cast(int, module.layer_idx)
+    step.layers_seen.add(layer)
+    keys, values = step.key_values.write(layer, step.slots, key[0], value[0])
+    heads, tokens, width = query.shape[1:]
+    # (kv_heads, group, tokens, head_dim): the queries that share a head of the keys stand together.
+    grouped = query.view(keys.shape[0], heads // keys.shape[0], tokens, width)
+    parts = [
+        _attend_lanes(grouped, keys, values, read, scaling)
+        if isinstance(read, Lanes)
+        else _attend_chunk(grouped, keys, values, read, scaling)
+        for read in step.reads(sliding_window)
+    ]
+    output = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return output.view(1, tokens, heads, width), None
+
+
+def _attend_lanes(query: Tensor, keys: Tensor, values: Tensor, read: Lanes, scaling: float) -> Tensor:
+    """Rows of one token each: the queries of a group are rows of one matrix, 4 times faster than a head for each."""
+    count = read.stop - read.start
+    head, slot, one = keys.stride()
+    size, stride = (count, keys.shape[0], read.width, keys.shape[2]), (read.distance * slot, head, slot, one)
+    rows = query[:, :, read.start : read.stop].permute(2, 0, 1, 3)
+    output = scaled_dot_product_attention(
+        rows,
+        keys.as_strided(size, stride, keys.storage_offset() + read.first * slot),
+        values.as_strided(size, stride, values.storage_offset() + read.first * slot),
+        attn_mask=read.mask,
+        scale=scaling,
+    )
+    return output.reshape(count, -1)
+
+
+def _attend_chunk(query: Tensor, keys: Tensor, values: Tensor, read: Chunk, scaling: float) -> Tensor:
+    """Neighbouring tokens of one sequence. The keys' heads are repeated by a view, not by a copy."""
+    rows = query[:, :, read.start : read.stop]
+    _, group, count, _ = rows.shape
+    output = scaled_dot_product_attention(
+        rows,
+        _picked(keys, read.keys)[:, None].expand(-1, group, -1, -1),
+        _picked(values, read.keys)[:, None].expand(-1, group, -1, -1),
+        attn_mask=read.mask,
+        is_causal=read.causal,
+        scale=scaling,
+    )
+    return output.permute(2, 0, 1, 3).reshape(count, -1)
+
+
+def _picked(pool: Tensor, keys: Extent | Tensor) -> Tensor:
+    return pool[:, keys.start : keys.stop] if isinstance(keys, Extent) else pool.index_select(1, keys)
+
+
+AttentionInterface.register(NAME, attend)

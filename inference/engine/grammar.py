@@ -1,0 +1,171 @@
+"""Answers that keep to a grammar: compiled and masked by llguidance, on threads that do not own the device.
+
+A compile or a mask may take most of a second and cannot be interrupted, so no step waits for one: a row whose mask is
+not ready sits the step out. The limits below bound what a hostile grammar costs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from tokenizers import Tokenizer
+
+#: Seconds that a request waits for its grammar, the wait for a turn included.
+COMPILE_S = 2.0
+#: Fuel goes at 14,000 to 50,000 units a millisecond; the rest is the library's own defaults, several times too large.
+_LIMITS = LLParserLimits(
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_lexer_states=50_000,
+    max_grammar_size=100_000,
+    verbose_errors=False,
+)
+#: The library descends into a definition on the stack, and a stack that overflows ends the process: 60 KiB of rules
+#: that each name the next one did so with the usual 8 MiB. The worst chains of this length need less than 64.
+_LONGEST_DEFINITION = 128 * 1024
+_STACK_BYTES = 256 * 1024 * 1024
+#: Threads of each kind for one model: a compile that takes long holds up no mask.
+_THREADS = 2
+
+
+class GrammarError(ValueError):
+    """A grammar that is not taken, as a sentence for whoever sent it."""
+
+
+class Grammars:
+    """Compiles grammars for the vocabulary of one model; callable from any thread but the device's.
+
+    `vocabulary` is the width of the model's logits. One compile at a time for each account, the anonymous ones (None)
+    together, so that nobody keeps all the threads busy with schemas.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, vocabulary: int, end_token_ids: Collection[int]) -> None:
+        self._vocabulary = vocabulary
+        self._tokens = LLTokenizer(_without_padding(tokenizer), n_vocab=vocabulary, eos_token=sorted(end_token_ids))
+        self._compilers = _deep_threads("grammar-compile")
+        self._maskers = _deep_threads("grammar-mask")
+        self._turn = threading.Condition()
+        self._compiling: set[str | None] = set()
+
+    def compile(self, definition: str, *, account: str | None = None) -> Constraint:
+        """A definition of `grammar_definitions`, ready for one sequence. Raises GrammarError."""
+        if len(definition) > _LONGEST_DEFINITION:
+            raise GrammarError(f"The grammar is longer than {_LONGEST_DEFINITION // 1024} KiB: make it smaller.")
+        self._take_turn(account)
+        compiled = self._compilers.submit(self._compile, definition)
+        compiled.add_done_callback(lambda _: self._end_turn(account))
+        try:
+            matcher = compiled.result(COMPILE_S)
+        except TimeoutError:
+            compiled.cancel()
+            raise GrammarError(f"The grammar takes more than {COMPILE_S:g} s to compile: make it smaller.") from None
+        return Constraint(matcher, self._maskers, self._vocabulary)
+
+    def close(self) -> None:
+        """Compile and mask no more. What runs already runs to its end, but nobody waits for it."""
+        for pool in (self._compilers, self._maskers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _compile(self, definition: str) -> LLMatcher:
+        try:
+            matcher = LLMatcher(self._tokens, definition, log_level=0, limits=_LIMITS)
+            matcher.compute_bitmask()  # most of the compile is put off until the first mask, and so are its errors
+        except BaseException as fault:  # a panic of the library is no Exception
+            raise GrammarError("The grammar cannot be compiled.") from fault
+        if matcher.is_error():
+            raise GrammarError(_sentence(matcher))
+        return matcher
+
+    def _take_turn(self, account: str | None) -> None:
+        with self._turn:
+            if not self._turn.wait_for(lambda: account not in self._compiling, COMPILE_S):
+                raise GrammarError("Another grammar of this account is still being compiled: send this one later.")
+            self._compiling.add(account)
+
+    def _end_turn(self, account: str | None) -> None:
+        with self._turn:
+            self._compiling.discard(account)
+            self._turn.notify_all()
+
+
+class Constraint:
+    """How far one sequence has come in its grammar, and which tokens may follow. `error` says why none may any more."""
+
+    def __init__(self, matcher: LLMatcher, pool: ThreadPoolExecutor, vocabulary: int) -> None:
+        self.error = ""
+        self._matcher = matcher
+        self._pool = pool
+        self._vocabulary = vocabulary
+        self._forbidden: Future[torch.Tensor] = pool.submit(self._mask)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `forbidden` returns at once."""
+        return self._forbidden.done()
+
+    @property
+    def forbidden(self) -> torch.Tensor:
+        """The tokens that may not come next, bool of shape (vocabulary,) on the CPU. An error forbids all of them."""
+        return self._forbidden.result()
+
+    def accept(self, token: int) -> None:
+        """Go on with the next token of the output, and begin to work out what may follow it."""
+        self._forbidden = self._pool.submit(self._mask, token)
+
+    def fork(self) -> Constraint:
+        """The same for another choice of the request."""
+        self._forbidden.result()  # the matcher is in use until then
+        return Constraint(self._matcher.deep_copy(), self._pool, self._vocabulary)
+
+    def _mask(self, after: int | None = None) -> torch.Tensor:
+        try:
+            if after is not None:
+                self._matcher.consume_token(after)
+            bits = self._matcher.compute_bitmask()
+            self.error = _sentence(self._matcher) if self._matcher.is_error() else ""
+        except BaseException:  # a panic of the library is no Exception, and would end the thread that owns the device
+            self.error = "The grammar failed while the answer was being written."
+        if self.error:
+            return torch.ones(self._vocabulary, dtype=torch.bool)
+        return _unpacked(bits, self._vocabulary)
+
+
+_starting_threads = threading.Lock()
+
+
+def _deep_threads(name: str) -> ThreadPoolExecutor:
+    """A pool whose threads are all there, each with a deep stack, which takes address space but no memory."""
+    pool = ThreadPoolExecutor(_THREADS, name)
+    all_started = threading.Barrier(_THREADS + 1)
+    with _starting_threads:
+        usual = threading.stack_size(_STACK_BYTES)
+        try:
+            for _ in range(_THREADS):  # none is idle before all are there, so each of these starts one
+                pool.submit(all_started.wait)
+        finally:
+            threading.stack_size(usual)
+    all_started.wait()
+    return pool
+
+
+def _unpacked(bits: bytes, vocabulary: int) -> torch.Tensor:
+    """True where the bit of a token is not set."""
+    octets = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
+    places = torch.arange(8, dtype=torch.uint8)
+    return ((octets[:, None] >> places) & 1).eq(0).view(-1)[:vocabulary]
+
+
+def _sentence(matcher: LLMatcher) -> str:
+    return f"The grammar is not supported: {str(matcher.get_error()).splitlines()[0][:300]}"
+
+
+def _without_padding(tokenizer: Tokenizer) -> str:
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return str(copy.to_str())

@@ -1,0 +1,79 @@
+"""Keys and values of all tokens that a model remembers, one tensor of each per layer."""
+
+from __future__ import annotations
+
+import math
+from mmap import mmap
+
+import psutil
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, Extent
+
+
+class KeyValues:
+    """Shape (kv_heads, slots, head_dim) per layer: what one head reads of a sequence lies together.
+
+    On one CPU thread, attention of 16 sequences of 300 tokens, one by one, took 1.8 ms with this order and 2.5 with
+    slots before heads (4 heads of 64, bfloat16).
+    """
+
+    def __init__(self, config: PretrainedConfig, tokens: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        heads, width = head_shape(config)
+        shape = (layers(config), heads, tokens, width)
+        self.keys = _zeros(shape, dtype, device)
+        self.values = _zeros(shape, dtype, device)
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a step's keys and values, (kv_heads, tokens, head_dim) each, and return the layer's whole pools."""
+        self.keys[layer].index_copy_(1, slots, keys)
+        self.values[layer].index_copy_(1, slots, values)
+        return self.keys[layer], self.values[layer]
+
+    def copy(self, block: BlockCopy) -> None:
+        """Copy one block, all layers of it."""
+        source, target = (slice(number * BLOCK_TOKENS, (number + 1) * BLOCK_TOKENS) for number in block)
+        for pool in (self.keys, self.values):
+            pool[:, :, target] = pool[:, :, source]
+
+    def clear(self, extents: list[Extent]) -> None:
+        """Zero what a sequence wrote, all layers of it."""
+        for start, stop in extents:
+            self.keys[:, :, start:stop] = 0
+            self.values[:, :, start:stop] = 0
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, not whatever was there: rows of padding are read with weight 0, and 0 times nan is nan.
+
+    On a CPU they are pages that take no memory until they are written, where `torch.zeros` writes them all at once.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.frombuffer(mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
+
+
+def layers(config: PretrainedConfig) -> int:
+    return int(config.get_text_config(decoder=True).num_hidden_layers)
+
+
+def head_shape(config: PretrainedConfig) -> tuple[int, int]:
+    """How many heads the keys have, and the width of each."""
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(heads), int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+
+
+def affordable_tokens(config: PretrainedConfig, *, most: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Tokens that a quarter of the device's free memory holds, `most` at most: more than could ever be in use."""
+    heads, width = head_shape(config)
+    bytes_per_token = 2 * layers(config) * heads * width * dtype.itemsize
+    return min(most, _free_bytes(device) // 4 // bytes_per_token)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,90 @@
+"""From a folder to a runner that has computed a token, or the reason why this engine does not serve the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from inference.engine import weights
+from inference.engine.attention import UnsupportedAttentionError
+from inference.engine.blocks import BLOCK_TOKENS, BlockTable
+from inference.engine.facts import maximum_context_tokens
+from inference.engine.key_values import affordable_tokens, layers
+from inference.engine.loading import LoadError
+from inference.engine.owner import is_device_fault
+from inference.engine.runner import Part, Runner
+
+#: Whose factors are the same for every position. The others, dynamic and longrope, are picked by transformers from the
+#: largest position of a whole batch, so that one sequence would change what another one computes.
+_ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
+_LAYER_TYPES = {"full_attention", "sliding_attention"}
+
+
+def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, places: int) -> Runner:
+    """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
+
+    Runs on the device's owner thread. Raises LoadError with a sentence for whoever asked.
+    """
+    network = weights.read_network(folder, device)
+    architecture = type(network).__name__
+    if reason := reason_against(network.config):
+        raise LoadError(f"{folder.name} cannot be served: {reason}.")
+    with _refusing(folder, architecture):
+        tokens = _kv_tokens(network, places) if kv_tokens is None else kv_tokens
+        if tokens < BLOCK_TOKENS:
+            raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
+        runner = Runner(network, tokens, lanes=places)
+        _compute_one_token(runner)
+    return runner
+
+
+def reason_against(config: PretrainedConfig) -> str | None:
+    """Why a configuration is not served, as the rest of a sentence; None for one that may be."""
+    text = config.get_text_config(decoder=True)
+    if other := {str(kind) for kind in getattr(text, "layer_types", None) or []} - _LAYER_TYPES:
+        return f"its layers of type {', '.join(sorted(other))} are not supported"
+    if other := _rope_types(getattr(text, "rope_parameters", None) or {}) - _ROPE_TYPES:
+        return f"positions of type {', '.join(sorted(other))} are not supported"
+    return None
+
+
+def _rope_types(parameters: dict[str, Any]) -> set[str]:
+    """Of a configuration with one set of parameters, or with one by type of layer."""
+    by_layer_type = [each for each in parameters.values() if isinstance(each, dict)]
+    return {str(each.get("rope_type", "default")) for each in by_layer_type or [parameters]}
+
+
+def _kv_tokens(network: PreTrainedModel, places: int) -> int:
+    most = places * maximum_context_tokens(network.config)
+    return affordable_tokens(network.config, most=most, dtype=network.dtype, device=network.device)
+
+
+def _compute_one_token(runner: Runner) -> None:
+    """So that a network which cannot run like this is found at load and not by a client."""
+    table = BlockTable(runner.pool)
+    table.reserve(0, 1)
+    _, step = runner.run([Part([0], 0, table, wanted=True)])
+    table.release()
+    if step.layers_seen != set(range(layers(runner.network.config))):
+        raise UnsupportedAttentionError("its layers have an attention of their own")
+
+
+@contextmanager
+def _refusing(folder: Path, architecture: str) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, OSError) as fault:
+        raise LoadError(f"There is no memory left for the context of {folder.name}: unload another model.") from fault
+    except UnsupportedAttentionError as fault:
+        raise LoadError(f"{folder.name} cannot be served: {fault}.") from fault
+    except LoadError:
+        raise
+    except Exception as fault:
+        if is_device_fault(fault):
+            raise
+        raise LoadError(f"{folder.name} loads but does not run: {architecture} is not supported.") from fault

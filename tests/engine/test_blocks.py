@@ -1,0 +1,133 @@
+"""Blocks are counted: none is lost, none belongs to two who write, and neighbours are given out where there are any."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from inference.engine.blocks import BLOCK_TOKENS, BlockPool, BlockTable, Extent, OutOfBlocksError, blocks_for
+
+
+def table_of(pool: BlockPool, tokens: int) -> BlockTable:
+    table = BlockTable(pool)
+    assert table.reserve(0, tokens) is None
+    return table
+
+
+def test_a_table_that_grows_stays_one_extent() -> None:
+    pool = BlockPool(40 * BLOCK_TOKENS, lanes=4)
+    tables = [table_of(pool, 20) for _ in range(4)]
+    for tokens in range(20, 160):
+        for table in tables:
+            table.reserve(tokens, tokens + 1)
+    assert [table.extents(100) for table in tables] == [[Extent(lane * 160, lane * 160 + 100)] for lane in range(4)]
+    pool.check(tables)
+
+
+def test_a_table_goes_on_elsewhere_where_its_neighbour_is_taken() -> None:
+    pool = BlockPool(8 * BLOCK_TOKENS, lanes=4)
+    first, _second = table_of(pool, 32), table_of(pool, 32)
+    first.reserve(32, 40)
+    assert first.extents(40) == [Extent(0, 32), Extent(64, 72)]
+    assert first.slots(31, 34) == [31, 64, 65]
+
+
+def test_a_pool_that_is_too_small_says_so_and_changes_nothing() -> None:
+    pool = BlockPool(4 * BLOCK_TOKENS, lanes=1)
+    table = table_of(pool, 50)
+    with pytest.raises(OutOfBlocksError):
+        table.reserve(50, 65)
+    assert (len(table.blocks), pool.free_blocks) == (4, 0)
+    pool.check([table])
+
+
+def test_a_shared_block_is_copied_by_whoever_writes_first() -> None:
+    pool = BlockPool(10 * BLOCK_TOKENS, lanes=1)
+    prompt = table_of(pool, 20)
+    fork = prompt.fork(20)
+    copy = fork.reserve(20, 21)
+    assert copy is not None
+    assert copy.source == prompt.blocks[1]
+    assert copy.target == fork.blocks[1] != prompt.blocks[1]
+    assert fork.blocks[0] == prompt.blocks[0]
+    assert prompt.reserve(20, 21) is None  # nobody shares it any more
+    pool.check([prompt, fork])
+
+
+def test_a_lost_block_is_found_out() -> None:
+    pool = BlockPool(4 * BLOCK_TOKENS, lanes=1)
+    table = table_of(pool, 20)
+    with pytest.raises(AssertionError):
+        pool.check([])
+    pool.check([table])
+
+
+class Blocks(RuleBasedStateMachine):
+    """Tables that begin, grow, fork, and end in any order, in a pool that is often full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = BlockPool(12 * BLOCK_TOKENS, lanes=3)
+        self.tables: list[BlockTable] = []
+        self.lengths: dict[BlockTable, int] = {}
+
+    def _any(self, number: int) -> BlockTable:
+        return self.tables[number % len(self.tables)]
+
+    @rule()
+    def begin(self) -> None:
+        self.tables.append(BlockTable(self.pool))
+        self.lengths[self.tables[-1]] = 0
+
+    @precondition(lambda self: self.tables)
+    @rule(number=st.integers(0, 99), tokens=st.integers(1, 70))
+    def write(self, number: int, tokens: int) -> None:
+        table = self._any(number)
+        first = self.lengths[table]
+        before = list(table.blocks), self.pool.free_blocks
+        try:
+            table.reserve(first, first + tokens)
+        except OutOfBlocksError:
+            assert (table.blocks, self.pool.free_blocks) == before
+            return
+        self.lengths[table] += tokens
+        written = {table.blocks[token // BLOCK_TOKENS] for token in range(first, first + tokens)}
+        assert not any(written & set(other.blocks) for other in self.tables if other is not table)
+
+    @precondition(lambda self: self.tables)
+    @rule(number=st.integers(0, 99), share=st.floats(0, 1))
+    def fork(self, number: int, share: float) -> None:
+        table = self._any(number)
+        tokens = int(self.lengths[table] * share)
+        self.tables.append(table.fork(tokens))
+        self.lengths[self.tables[-1]] = tokens
+
+    @precondition(lambda self: self.tables)
+    @rule(number=st.integers(0, 99))
+    def end(self, number: int) -> None:
+        table = self._any(number)
+        self.tables.remove(table)
+        table.release()
+        table.release()  # once more is no fault
+
+    @invariant()
+    def every_block_is_counted(self) -> None:
+        self.pool.check(self.tables)
+
+    @invariant()
+    def extents_are_the_slots_in_order(self) -> None:
+        for table in self.tables:
+            length = self.lengths[table]
+            assert len(table.blocks) >= blocks_for(length)
+            slots = [slot for extent in table.extents(length) for slot in range(extent.start, extent.stop)]
+            assert slots == table.slots(0, length)
+
+    def teardown(self) -> None:
+        for table in self.tables:
+            table.release()
+        self.pool.check([])
+        assert self.pool.free_blocks == self.pool.blocks
+
+
+TestBlocks = Blocks.TestCase
