@@ -58,7 +58,7 @@ def a_stream_until_its_gateway_dies(up: Up, *, also: str | None = None) -> tuple
             request_id = response.headers["x-request-id"]
             for line in response.iter_lines():
                 chunks += line.startswith("data:")
-                if chunks == 20:
+                if chunks == 20 and line:
                     psutil.Process(gateway["pid"]).kill()
                     if also is not None:
                         up.child(also).kill()
