@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from accounts.booking import grants
+from accounts.booking.billing import cut_to_room, difference
 from accounts.booking.grants import FREE, Grant
 from accounts.booking.operations import (
     Answer,
@@ -234,8 +235,8 @@ class _Batch:
         budgets = [self.read.budgets[budget_id] for budget_id in reservation.budget_ids]
         prices = reservation.prices or FREE
         billed = Counts() if usage is None else usage.counts
-        payable = _cut_to_room(budgets, prices, billed, actual)
-        overrun = _difference(payable, actual)
+        payable = cut_to_room(budgets, prices, billed, actual)
+        overrun = difference(payable, actual)
         tokens, nano_usd = payable.tokens - billed.tokens, prices.cost(payable) - prices.cost(billed)
         if usage is not None:
             tokens, nano_usd = usage.change(tokens, nano_usd)
@@ -249,7 +250,7 @@ class _Batch:
             reservation_id=reservation.id,
             tokens=tokens,
             nano_usd=nano_usd,
-            counts=_difference(billed, payable),
+            counts=difference(billed, payable),
             prices=reservation.prices,
             model=reservation.model,
             node=node or reservation.node,
@@ -369,35 +370,3 @@ class _Batch:
 
 def limits_of(budget: BudgetState) -> Limits:
     return Limits(budget.limit, budget.window, budget.window_seconds, budget.time_zone)
-
-
-def _difference(fewer: Counts, more: Counts) -> Counts:
-    return Counts(
-        more.prompt_tokens - fewer.prompt_tokens,
-        more.completion_tokens - fewer.completion_tokens,
-        more.cached_tokens - fewer.cached_tokens,
-        more.reasoning_tokens - fewer.reasoning_tokens,
-    )
-
-
-def _cut_to_room(budgets: Sequence[BudgetState], prices: Prices, billed: Counts, actual: Counts) -> Counts:
-    """As much of `actual` as every budget has room for, the last completion tokens and then prompt tokens cut off."""
-
-    def fits(counts: Counts) -> bool:
-        tokens, nano_usd = counts.tokens - billed.tokens, prices.cost(counts) - prices.cost(billed)
-        return all(b.cap is None or b.spent + b.reserved + b.amount(tokens, nano_usd) <= b.cap for b in budgets)
-
-    if fits(actual):
-        return actual
-    low, high = 0, actual.tokens  # the most tokens that fit, found by halving
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(_first(actual, middle)) else (low, middle - 1)
-    return _first(actual, low)
-
-
-def _first(counts: Counts, tokens: int) -> Counts:
-    """The first so many tokens of a request: its prompt, then its completion."""
-    prompt = min(counts.prompt_tokens, tokens)
-    completion = min(counts.completion_tokens, tokens - prompt)
-    return Counts(prompt, completion, min(counts.cached_tokens, prompt), min(counts.reasoning_tokens, completion))
