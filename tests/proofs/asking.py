@@ -66,6 +66,11 @@ class Seen:
         return str((self.error or {}).get("code") or "")
 
 
+def connections() -> httpx.AsyncClient:
+    """What one client asks by. Each has its own: who leaves must not take a connection along that another one uses."""
+    return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=3), verify=False)  # plain HTTP
+
+
 async def ask(client: httpx.AsyncClient, gateway: str, wish: Wish) -> Seen:
     """Ask at the gateway of this URL. Never raises for what a server does."""
     seen = Seen(wish, gateway)

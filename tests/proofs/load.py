@@ -6,9 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-import httpx
-
-from tests.proofs.asking import Seen, Wish, ask
+from tests.proofs.asking import Seen, Wish, ask, connections
 from tests.proofs.running import Proving
 from tests.proofs.tenants import Cap, IssuedKey, Tenant, open_tenants
 
@@ -60,25 +58,23 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Load:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=3), limits=limits)
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(self._clients)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
         await asyncio.gather(*self._tasks)
-        await self._http.aclose()
 
     async def _client(self, number: int) -> None:
         dice = random.Random(f"{self._seed} {number}")
         key = self._keys[number % len(self._keys)]
-        while not self._stopping:
-            urls = self.urls
-            one = await ask(self._http, urls[number % len(urls)], wish(dice, key))
-            self.seen.append(one)
-            if one.end in ("error", "cut"):
-                await asyncio.sleep(dice.uniform(0, 2 * PAUSE_S))
+        async with connections() as http:
+            while not self._stopping:
+                urls = self.urls
+                one = await ask(http, urls[number % len(urls)], wish(dice, key))
+                self.seen.append(one)
+                if one.end in ("error", "cut"):
+                    await asyncio.sleep(dice.uniform(0, 2 * PAUSE_S))
 
     async def answered(self, number: int, *, since_s: float, limit_s: float = 60.0) -> float:
         """When so many requests that were asked after `since_s` had whole answers. Raises TimeoutError."""

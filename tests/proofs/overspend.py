@@ -19,12 +19,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
 from tests.proofs import judging
-from tests.proofs.asking import Seen, Wish, ask
+from tests.proofs.asking import Seen, Wish, ask, connections
 from tests.proofs.ledger import Sampler
 from tests.proofs.running import Proving, proving
 from tests.proofs.tenants import Cap, IssuedKey, Tenant, open_tenants
@@ -109,17 +108,17 @@ async def press(
     until_s = time.monotonic() + seconds
     seen: list[Seen] = []
 
-    async def client(number: int, http: httpx.AsyncClient) -> None:
+    async def client(number: int) -> None:
         dice = random.Random(f"{seed} {number}")
         key, gateway = keys[number % len(keys)], gateways[(number // len(keys)) % len(gateways)]
-        while time.monotonic() < until_s:
-            seen.append(await ask(http, gateway, wish(dice, key)))
-            if seen[-1].end == "error":
-                await asyncio.sleep(dice.uniform(0, 2 * PAUSE_S))
+        async with connections() as http:
+            while time.monotonic() < until_s:
+                one = await ask(http, gateway, wish(dice, key))
+                seen.append(one)
+                if one.end == "error":
+                    await asyncio.sleep(dice.uniform(0, 2 * PAUSE_S))
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(timeout=None, limits=limits) as http:
-        await asyncio.gather(*(client(number, http) for number in range(clients)))
+    await asyncio.gather(*(client(number) for number in range(clients)))
     return seen
 
 
