@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -19,9 +18,9 @@ from inference.engine.loading import LoadError
 from inference.engine.owner import is_device_fault
 from inference.engine.runner import Part, Runner
 
-#: Whose factors are the same for every position. The others, dynamic and longrope, are picked by transformers from the
-#: largest position of a whole batch, so that one sequence would change what another one computes.
-_ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
+#: Whose factors are the same for every position up to the model's maximum (dynamic ones begin to change after it), and
+#: those that `LongRope` picks for each sequence.
+_ROPE_TYPES = {"default", "linear", "llama3", "yarn", "dynamic", "longrope"}
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
@@ -48,15 +47,12 @@ def reason_against(config: PretrainedConfig) -> str | None:
     text = config.get_text_config(decoder=True)
     if other := {str(kind) for kind in getattr(text, "layer_types", None) or []} - _LAYER_TYPES:
         return f"its layers of type {', '.join(sorted(other))} are not supported"
-    if other := _rope_types(getattr(text, "rope_parameters", None) or {}) - _ROPE_TYPES:
+    parameters = getattr(text, "rope_parameters", None) or {}
+    by_layer_type = [each for each in parameters.values() if isinstance(each, dict)]
+    rope_types = {str(each.get("rope_type", "default")) for each in by_layer_type or [parameters]}
+    if other := rope_types - (_ROPE_TYPES - {"longrope"} if by_layer_type else _ROPE_TYPES):
         return f"positions of type {', '.join(sorted(other))} are not supported"
     return None
-
-
-def _rope_types(parameters: dict[str, Any]) -> set[str]:
-    """Of a configuration with one set of parameters, or with one by type of layer."""
-    by_layer_type = [each for each in parameters.values() if isinstance(each, dict)]
-    return {str(each.get("rope_type", "default")) for each in by_layer_type or [parameters]}
 
 
 def _kv_tokens(network: PreTrainedModel, places: int) -> int:

@@ -12,19 +12,22 @@ from transformers import PreTrainedModel
 
 from inference.engine.blocks import BlockPool, BlockTable
 from inference.engine.key_values import KeyValues
+from inference.engine.long_rope import with_long_rope
 from inference.engine.step import Span, Step
 
 
 class Part(NamedTuple):
     """The next tokens of one sequence: `token_ids` come behind `first` tokens that were read before.
 
-    Their slots in `table` are reserved. `wanted` says whether the logits after the last of them are.
+    Their slots in `table` are reserved. `wanted` says whether the logits after the last of them are. `extended` says
+    that the sequence may pass the length up to which a model with LongRoPE uses its short factors.
     """
 
     token_ids: list[int]
     first: int
     table: BlockTable
     wanted: bool
+    extended: bool = False
 
 
 class Runner:
@@ -35,7 +38,12 @@ class Runner:
         self.pool = BlockPool(tokens, lanes=lanes)
         self.key_values = KeyValues(network.config, self.pool.tokens, dtype=network.dtype, device=network.device)
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)
+        self.long_rope = with_long_rope(network)
         self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
+
+    def extends(self, tokens: int) -> bool:
+        """Whether the parts of a sequence that may have so many tokens, prompt and answer, are `extended`."""
+        return self.long_rope is not None and self.long_rope.extends(tokens)
 
     @torch.inference_mode()
     def run(self, parts: Sequence[Part]) -> tuple[Tensor, Step]:
@@ -57,6 +65,8 @@ class Runner:
 
     def _forward(self, parts: list[Part], step: Step, wanted: Tensor) -> Tensor:
         ids = [token for part in parts for token in part.token_ids]
+        if self.long_rope is not None:
+            self.long_rope.choose([part.extended for part in parts for _ in part.token_ids])
         positions = [part.first + index for part in parts for index in range(len(part.token_ids))]
         output: Any = self.network(
             input_ids=self._tensor(ids)[None],

@@ -41,6 +41,7 @@ class Sequence:
         self._prompt_tokens = len(prompt_ids)
         self._most_tokens = most_tokens
         self._model = model
+        self._extended = model.runner.extends(len(prompt_ids) + most_tokens)
         self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
         self._stops = StopStrings(request.stop)
 
@@ -79,7 +80,8 @@ class Sequence:
     def part(self, tokens: int) -> Part:
         """The next tokens to be read; logits are wanted where a token is sampled after them."""
         ids = self._token_ids[self.read_tokens : self.read_tokens + tokens]
-        return Part(ids, self.read_tokens, self.table, wanted=tokens == self.unread_tokens and self.may_sample)
+        wanted = tokens == self.unread_tokens and self.may_sample
+        return Part(ids, self.read_tokens, self.table, wanted, self._extended)
 
     def preempt(self) -> None:
         """Give up the memory; what was in it will be read again."""

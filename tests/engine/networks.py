@@ -51,9 +51,20 @@ _LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+_DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+#: Of Phi-3's longer variants: other factors for sequences past the original length.
+ORIGINAL_LENGTH = 64
+_LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0 + 0.05 * index for index in range(8)],
+    "long_factor": [2.0 + 0.7 * index for index in range(8)],
+    "original_max_position_embeddings": ORIGINAL_LENGTH,
+}
 CONFIGS: dict[str, tuple[type[PreTrainedModel], Any]] = {
     "llama": (LlamaForCausalLM, LlamaConfig(**_SIZES)),
     "llama of 3.1": (LlamaForCausalLM, LlamaConfig(**_SIZES, rope_parameters=_LLAMA3)),
+    "llama of dynamic positions": (LlamaForCausalLM, LlamaConfig(**_SIZES, rope_parameters=_DYNAMIC)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**_SIZES)),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**_SIZES, head_dim=32)),
     "mistral": (MistralForCausalLM, MistralConfig(**_SIZES, sliding_window=None)),
@@ -63,6 +74,7 @@ CONFIGS: dict[str, tuple[type[PreTrainedModel], Any]] = {
         Gemma3TextConfig(**_SIZES, head_dim=32, query_pre_attn_scalar=16, sliding_window=WINDOW, layer_types=_SLIDING),
     ),
     "phi3": (Phi3ForCausalLM, Phi3Config(**_SIZES)),
+    "phi3 of 128k": (Phi3ForCausalLM, Phi3Config(**_SIZES, rope_parameters=_LONGROPE)),
 }
 
 
@@ -99,7 +111,8 @@ class Reading:
         if copy is not None:
             self.runner.key_values.copy(copy)
         self.read_tokens += tokens
-        return Part(self.token_ids[first : first + tokens], first, self.table, wanted=True)
+        extended = self.runner.extends(len(self.token_ids))
+        return Part(self.token_ids[first : first + tokens], first, self.table, wanted=True, extended=extended)
 
     def fork(self, token_ids: list[int]) -> Reading:
         """Another sequence that goes on from here with tokens of its own."""

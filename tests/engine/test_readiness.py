@@ -13,8 +13,7 @@ from transformers import (
     BloomForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
-    LlamaConfig,
-    Phi3Config,
+    Gemma3TextConfig,
     PretrainedConfig,
     PreTrainedModel,
     Qwen3NextConfig,
@@ -26,7 +25,14 @@ from inference.engine.readiness import ready_runner, reason_against
 from tests.engine.networks import CONFIGS
 from tests.models import tiny_model, tiny_tokenizer
 
-_LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "long_factor": [2.0] * 8, "short_factor": [1.0] * 8}
+_DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
+_LONG = {
+    **_DEFAULT,
+    "rope_type": "longrope",
+    "long_factor": [2.0] * 8,
+    "short_factor": [1.0] * 8,
+    "original_max_position_embeddings": 4096,
+}
 _SMALL: dict[str, Any] = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "tie_word_embeddings": False}
 
 
@@ -51,22 +57,16 @@ def test_nothing_speaks_against_the_served_architectures(name: str) -> None:
     ("config", "reason"),
     [
         (
-            Phi3Config(
-                hidden_size=64,
-                num_attention_heads=4,
-                original_max_position_embeddings=4096,
-                max_position_embeddings=131072,
-                rope_parameters={**_LONG, "original_max_position_embeddings": 4096},
+            Gemma3TextConfig(
+                num_hidden_layers=2,
+                layer_types=["sliding_attention", "full_attention"],
+                rope_parameters={"sliding_attention": _DEFAULT, "full_attention": _LONG},
             ),
             "positions of type longrope are not supported",
         ),
-        (
-            LlamaConfig(rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}),
-            "positions of type dynamic are not supported",
-        ),
         (Qwen3NextConfig(), "its layers of type linear_attention are not supported"),
     ],
-    ids=["longrope", "dynamic", "hybrid"],
+    ids=["longrope of some layers", "hybrid"],
 )
 def test_what_depends_on_the_rest_of_the_batch_or_keeps_a_state_is_named(config: PretrainedConfig, reason: str) -> None:
     assert reason_against(config) == reason
