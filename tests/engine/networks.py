@@ -104,6 +104,10 @@ class Reading:
     def unread_tokens(self) -> int:
         return len(self.token_ids) - self.read_tokens
 
+    @property
+    def extended(self) -> bool:
+        return self.runner.extends(len(self.token_ids))
+
     def part(self, tokens: int) -> Part:
         """The next tokens, with the memory for them; the logits after the last one are wanted."""
         first = self.read_tokens
@@ -111,8 +115,7 @@ class Reading:
         if copy is not None:
             self.runner.key_values.copy(copy)
         self.read_tokens += tokens
-        extended = self.runner.extends(len(self.token_ids))
-        return Part(self.token_ids[first : first + tokens], first, self.table, wanted=True, extended=extended)
+        return Part(self.token_ids[first : first + tokens], first, self.table, wanted=True, extended=self.extended)
 
     def fork(self, token_ids: list[int]) -> Reading:
         """Another sequence that goes on from here with tokens of its own."""
