@@ -71,6 +71,13 @@ class ShownReplica:
             return _badge("Neuron silent", "danger")
         return _badge(replica.get_status_display(), _COLOURS[replica.status])
 
+    @display(description="context")
+    def context(self, replica: Replica) -> str:
+        """Tokens of prompt and answer together, and which ceiling it is."""
+        if replica.limit is None:
+            return "–"
+        return f"{replica.limit['context']:,} (by {replica.limit['bound_by']})"
+
 
 class DeviceInline(Reported, TabularInline):
     """A neuron's devices."""
@@ -102,7 +109,7 @@ class ReplicaInline(ShownReplica, Reported, TabularInline):
 
     model = Replica
     hide_title = True
-    fields = readonly_fields = ["model_id", "shown_status", "device", "in_flight", "queue_depth", "progress"]
+    fields = readonly_fields = ["model_id", "shown_status", "device", "in_flight", "queue_depth", "context", "progress"]
     extra = 0
 
 
@@ -146,7 +153,7 @@ class NeuronAdmin(Reported, ModelAdmin):
 
 @admin.register(Replica)
 class ReplicaAdmin(ShownReplica, Reported, ModelAdmin):
-    list_display = ["model_id", "neuron", "shown_status", "device", "in_flight", "queue_depth", "progress"]
+    list_display = ["model_id", "neuron", "shown_status", "device", "in_flight", "queue_depth", "context", "progress"]
     list_display_links = ["model_id"]
     list_filter = ["status"]
     list_select_related = ["neuron"]
@@ -154,11 +161,18 @@ class ReplicaAdmin(ShownReplica, Reported, ModelAdmin):
     fieldsets = [
         (
             None,
-            {"fields": [("model_id", "neuron"), ("shown_status", "device"), ("in_flight", "queue_depth"), "progress"]},
+            {
+                "fields": [
+                    ("model_id", "neuron"),
+                    ("shown_status", "device"),
+                    ("in_flight", "queue_depth"),
+                    ("context", "progress"),
+                ]
+            },
         ),
         ("What the model says of itself", {"fields": ["facts"]}),
     ]
-    readonly_fields = ["shown_status"]
+    readonly_fields = ["shown_status", "context"]
 
 
 @admin.register(Profile)

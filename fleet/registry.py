@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import QuerySet
+from msgspec import to_builtins
 
 from fleet.models import Device, Neuron, Replica
 from fleet.reports import NeuronReport
@@ -72,6 +73,7 @@ def _write(report: NeuronReport) -> None:
             queue_depth=model.queue_depth,
             progress=model.progress[:200],
             facts=model.facts,
+            limit=None if model.limit is None else to_builtins(model.limit),
         )
         for model in report.models
     ]

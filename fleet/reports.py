@@ -58,8 +58,23 @@ class DeviceReport(msgspec.Struct, frozen=True, omit_defaults=True):
     unusable_reason: str = ""
 
 
+class ContextLimit(msgspec.Struct, frozen=True):
+    """Tokens that a model takes on a neuron: `context` of prompt and answer together, of which `input` is the prompt's.
+
+    `bound_by` names what the context was cut by: model, memory, throughput or operator.
+    """
+
+    context: int
+    input: int
+    output: int
+    bound_by: str
+
+
 class ModelReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model on the neuron. `progress` says what a load is doing, or why it failed; `facts` what a loaded model is."""
+    """A model on the neuron. `progress` says what a load is doing, or why it failed; `facts` what a loaded model is.
+
+    `limit` is None where none is derived.
+    """
 
     id: str
     status: Literal["loading", "loaded", "failed"]
@@ -68,13 +83,14 @@ class ModelReport(msgspec.Struct, frozen=True, omit_defaults=True):
     queue_depth: int = 0
     progress: str = ""
     facts: dict[str, Any] = {}
+    limit: ContextLimit | None = None
 
 
 class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """`started_at` and `at` are seconds since the epoch on the neuron's clock; `running` are the attempts it holds.
 
-    `finals` are prompt and completion tokens of attempts that are over and whose settle nobody has acknowledged for
-    some seconds: normally none, and never more than a thousand, oldest first.
+    `finals` are prompt, completion and cached tokens of attempts that are over and whose settle nobody has acknowledged
+    for some seconds: normally none, and never more than a thousand, oldest first.
     """
 
     name: str
@@ -88,7 +104,7 @@ class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     devices: list[DeviceReport]
     models: list[ModelReport]
     running: list[str]
-    finals: dict[str, tuple[int, int]] = {}
+    finals: dict[str, tuple[int, int, int]] = {}
     driver_version: str = ""
     cuda_version: str = ""
     cuda_missing_reason: str = ""

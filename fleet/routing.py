@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fleet.reports import ModelReport, NeuronReport
+from fleet.reports import ContextLimit, ModelReport, NeuronReport
 
 #: What stands in the way where no neuron can take a request now.
 Obstacle = Literal["no_healthy_neuron", "loading", "failed", "not_loaded"]
@@ -39,6 +39,12 @@ def choose(
     ready = [at for at in locations(model_id, healthy) if at.model.status == "loaded" and at.neuron.name not in avoid]
     best = min(ready, key=lambda at: max(len(at.neuron.running), sent.get(at.neuron.name, 0)), default=None)
     return best.neuron if best else None
+
+
+def tightest_limit(places: Iterable[Location]) -> ContextLimit | None:
+    """The smallest context among the neurons that serve a model: what fits there fits everywhere (MISSION G10)."""
+    limits = [place.model.limit for place in places if place.model.status == "loaded" and place.model.limit]
+    return min(limits, key=lambda limit: limit.context, default=None)
 
 
 def obstacle(model_id: str, healthy: Collection[NeuronReport]) -> tuple[Obstacle, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import to_builtins
+
 from fleet.live import LiveNeuron
 from fleet.models import Profile
 from fleet.reports import ModelReport
@@ -12,7 +14,7 @@ from helexa.usd import format_usd
 
 
 def describe_neuron(neuron: LiveNeuron) -> dict[str, Any]:
-    """A neuron with its devices and models; `limit` is null until limits are derived from measurement."""
+    """A neuron with its devices and models; `limit` is null where none is derived."""
     report = neuron.report
     return {
         "name": report.name,
@@ -70,7 +72,7 @@ def _describe_replica(model: ModelReport) -> dict[str, Any]:
         "in_flight": model.in_flight,
         "queue_depth": model.queue_depth,
         "progress": model.progress,
-        "limit": None,
+        "limit": None if model.limit is None else to_builtins(model.limit),
     }
 
 

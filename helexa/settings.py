@@ -50,6 +50,28 @@ HELEXA_ALLOW_ECHO: bool = env.bool("HELEXA_ALLOW_ECHO", default=False)
 HELEXA_RETENTION_DAYS: int = env.int("HELEXA_RETENTION_DAYS", default=90)
 HELEXA_LOG_LEVEL: str = env.str("HELEXA_LOG_LEVEL", default="info").lower()
 
+# -- what a neuron takes (MISSION N13 to N15) ------------------------------------------------------
+# Read by each neuron in its own environment, so that hosts may differ. `inference.policies` says what each one means.
+
+HELEXA_ADMISSION__MAX_IN_FLIGHT: int = env.int("HELEXA_ADMISSION__MAX_IN_FLIGHT", default=16)
+HELEXA_ADMISSION__MAX_QUEUE_DEPTH: int = env.int("HELEXA_ADMISSION__MAX_QUEUE_DEPTH", default=64)
+HELEXA_ADMISSION__MAX_WAIT_SECS: float = env.float("HELEXA_ADMISSION__MAX_WAIT_SECS", default=30)
+HELEXA_ADMISSION__MAX_PER_PRINCIPAL: int = env.int("HELEXA_ADMISSION__MAX_PER_PRINCIPAL", default=0)
+HELEXA_ADMISSION__MIN_FREE_VRAM_MB: int | None = env.int("HELEXA_ADMISSION__MIN_FREE_VRAM_MB", default=None)
+HELEXA_CONTEXT_LIMIT__DERIVE: bool = env.bool("HELEXA_CONTEXT_LIMIT__DERIVE", default=True)
+HELEXA_CONTEXT_LIMIT__TARGET_PREFILL_LATENCY_SECS: float = env.float(
+    "HELEXA_CONTEXT_LIMIT__TARGET_PREFILL_LATENCY_SECS", default=120
+)
+HELEXA_CONTEXT_LIMIT__ASSUMED_PREFILL_TOK_S: float = env.float(
+    "HELEXA_CONTEXT_LIMIT__ASSUMED_PREFILL_TOK_S", default=800
+)
+HELEXA_CONTEXT_LIMIT__ACTIVATION_HEADROOM_MB: int = env.int(
+    "HELEXA_CONTEXT_LIMIT__ACTIVATION_HEADROOM_MB", default=2048
+)
+HELEXA_CONTEXT_LIMIT__FLOOR_MB: int = env.int("HELEXA_CONTEXT_LIMIT__FLOOR_MB", default=1500)
+HELEXA_CONTEXT_LIMIT__CPU_SHARE: float = env.float("HELEXA_CONTEXT_LIMIT__CPU_SHARE", default=0.25)
+HELEXA_MAX_PROMPT_TOKENS: int | None = env.int("HELEXA_MAX_PROMPT_TOKENS", default=None)
+
 # -- servers -------------------------------------------------------------------------------------
 # One URL each; what Celery and the event streams use derives from it here and nowhere else.
 

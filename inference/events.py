@@ -20,9 +20,13 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class Started(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """The request passed every check a neuron makes and its first prefill chunk is scheduled: the 200 may leave."""
+    """The request passed every check a neuron makes and its first prefill chunk is scheduled: the 200 may leave.
+
+    `cached_tokens` of the prompt need not be computed.
+    """
 
     prompt_tokens: int
+    cached_tokens: int = 0
 
 
 class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -50,13 +54,15 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The end of a request that was refused or broke. `code` is one of MISSION G12's, or None where none fits.
 
-    `diagnostics` ride inside the client's error object. What had been generated until then is counted.
-    One code is for the gateway alone, which extends the reservation or refuses the client: `grant_exceeded`.
+    `diagnostics` ride inside the client's error object. What had been generated until then is counted. `retry_after_s`
+    is for what may be sent again, and `status` is there where the code alone does not say it. One code is for the
+    gateway alone, which extends the reservation or refuses the client: `grant_exceeded`.
     """
 
     code: str | None
@@ -64,6 +70,9 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
     diagnostics: dict[str, int | str] = {}
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    retry_after_s: int | None = None
+    status: int | None = None
 
 
 Event = Started | Text | Ended | Finished | Failed

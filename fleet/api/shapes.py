@@ -18,6 +18,15 @@ class DeviceShown(serializers.Serializer[Any]):
     unusable_reason = serializers.CharField()
 
 
+class LimitShown(serializers.Serializer[Any]):
+    """Tokens of prompt and answer together, of the prompt and of the answer, and which ceiling cut them."""
+
+    context = serializers.IntegerField()  # type: ignore[assignment]  # of a model, not of the serializer
+    input = serializers.IntegerField()
+    output = serializers.IntegerField()
+    bound_by = serializers.ChoiceField(["model", "memory", "throughput", "operator"])
+
+
 class ReplicaShown(serializers.Serializer[Any]):
     """A model on a neuron. `progress` says what a load is doing, or why it failed."""
 
@@ -26,7 +35,7 @@ class ReplicaShown(serializers.Serializer[Any]):
     in_flight = serializers.IntegerField()
     queue_depth = serializers.IntegerField()
     progress = serializers.CharField()
-    limit = serializers.JSONField(allow_null=True)
+    limit = LimitShown(allow_null=True)
 
 
 class HeldModel(ReplicaShown):

@@ -26,6 +26,10 @@ class Replica(models.Model):
         default=dict, blank=True, help_text="What the loaded model says of itself: context, dtype, chat template."
     )
 
+    limit: models.JSONField[Any, Any] = models.JSONField(
+        null=True, blank=True, help_text="Tokens of context, of its prompt and of its answer, and what it was cut by."
+    )
+
     class Meta:
         ordering = ["model_id", "neuron"]
         constraints = [

@@ -175,6 +175,7 @@ class Stack:
         del environment["DATABASE_URL"]  # a neuron has no business there (DESIGN 2)
         if self._plan.workers > 1:
             # Each would take every core, and threads that wait for their turn spin: together they hardly move.
+            environment["HELEXA_WORKERS"] = str(self._plan.workers)  # they share the memory of the host
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._plan.workers)))
         return self._keep(self._neurons, name, self._command("runworker", "--name", name, environment=environment))
 

@@ -225,12 +225,12 @@ def _text(content: str | list[_Part] | None, at: str) -> str | None:
 
 
 def usage(finished: Finished) -> dict[str, Any]:
-    """OpenAI's usage object from the engine's counts. Nothing is cached and nothing is reasoning yet."""
+    """OpenAI's usage object from the engine's counts. Nothing is reasoning yet."""
     return {
         "prompt_tokens": finished.prompt_tokens,
         "completion_tokens": finished.completion_tokens,
         "total_tokens": finished.prompt_tokens + finished.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": finished.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
 

@@ -9,11 +9,16 @@ ModelEntry = dict[str, Any]
 
 
 def entry(
-    model_id: str, *, created_s: int, locations: Sequence[tuple[str, str]], facts: Sequence[Mapping[str, Any]]
+    model_id: str,
+    *,
+    created_s: int,
+    locations: Sequence[tuple[str, str]],
+    facts: Sequence[Mapping[str, Any]],
+    limit: Mapping[str, int] | None,
 ) -> ModelEntry:
     """One model. `locations` are (neuron, status); `facts` is what each neuron that holds it says of it.
 
-    Abilities are the union of what neurons say. There is no `limit` until limits are derived from measurement.
+    Abilities are the union of what neurons say. `limit` is None for a model that is loaded nowhere.
     """
     statuses = {status for _, status in locations}
     status = next((status for status in ("loaded", "loading", "failed") if status in statuses), "unloaded")
@@ -29,6 +34,8 @@ def entry(
         "tool_call": any(fact.get("tool_call") for fact in facts),
         "reasoning": any(fact.get("reasoning") for fact in facts),
     }
+    if limit is not None:
+        result["limit"] = dict(limit)
     templates = {fact["chat_template"] for fact in facts if "chat_template" in fact}
     if templates:
         # "default": a base model without a chat template of its own gets a plain one.

@@ -19,6 +19,7 @@ from inference.engine.admission import admit, not_loaded
 from inference.engine.batch import Outcome
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
 from inference.engine.generation import Generation
+from inference.engine.limits import Limit
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
@@ -45,6 +46,7 @@ class ModelStatus:
     facts: ModelFacts
     in_flight: int
     queue_depth: int
+    limit: Limit | None = None
 
 
 class Engine:

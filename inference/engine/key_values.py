@@ -66,11 +66,15 @@ def head_shape(config: PretrainedConfig) -> tuple[int, int]:
     return int(heads), int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
 
 
+def bytes_per_token(config: PretrainedConfig, element_bytes: int, *, cards: int = 1) -> int:
+    """Of one card, where `cards` share the heads. Layers with a window keep everything here, so every layer counts."""
+    heads, width = head_shape(config)
+    return 2 * layers(config) * max(1, heads // cards) * width * element_bytes
+
+
 def affordable_tokens(config: PretrainedConfig, *, most: int, dtype: torch.dtype, device: torch.device) -> int:
     """Tokens that a quarter of the device's free memory holds, `most` at most: more than could ever be in use."""
-    heads, width = head_shape(config)
-    bytes_per_token = 2 * layers(config) * heads * width * dtype.itemsize
-    return min(most, _free_bytes(device) // 4 // bytes_per_token)
+    return min(most, _free_bytes(device) // 4 // bytes_per_token(config, dtype.itemsize))
 
 
 def _free_bytes(device: torch.device) -> int:

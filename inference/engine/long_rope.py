@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +50,6 @@ def with_long_rope(network: PreTrainedModel) -> LongRope | None:
     parameters = getattr(config, "rope_parameters", None) or {}
     if parameters.get("rope_type") != "longrope":
         return None
-    decoder = cast(torch.nn.Module, network.get_decoder())
-    decoder.rotary_emb = LongRope(config, network.device)
-    return cast(LongRope, decoder.rotary_emb)
+    decoder: Any = network.get_decoder()  # type: ignore[no-untyped-call]
+    positions = decoder.rotary_emb = LongRope(config, network.device)
+    return positions

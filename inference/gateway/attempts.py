@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fleet.reports import NeuronReport
 from inference.events import Event, Failed, Finished, Started
 from inference.refusals import Refusal
+from inference.usage import Usage
 
 #: Events a client may leave unread before its attempt is ended: more than hours of one answer, minutes of 128 choices.
 MOST_UNREAD_EVENTS = 50_000
@@ -46,7 +47,7 @@ class Attempt:
         "neuron",
         "over",
         "started",
-        "tokens",
+        "usage",
     )
 
     def __init__(self, attempt_id: str, *, model: str, neuron: NeuronReport, key_pk: int | None) -> None:
@@ -63,8 +64,7 @@ class Attempt:
         #: Its neuron is gone or knows nothing of it: no final event is to be expected.
         self.lost = False
         self.final: Finished | Failed | None = None
-        #: (prompt, completion): the engine's own counts, as high as they have come.
-        self.tokens = (0, 0)
+        self.usage = Usage()
         self.missed_reports = 0
         #: Where the gateway's stream was read to when this attempt began: nothing after it may be trimmed away.
         self.first_position = "0"
@@ -91,15 +91,11 @@ class Attempt:
         self._news.set()
 
     def _count(self, event: Event) -> None:
-        prompt, completion = self.tokens
+        self.usage = self.usage.after(event)
         if isinstance(event, Started):
             self.started = True
-            self.tokens = (event.prompt_tokens, completion)
         elif isinstance(event, Finished | Failed):
             self.final, self.over = event, True
-            self.tokens = (event.prompt_tokens, event.completion_tokens)
-        else:
-            self.tokens = (prompt, max(completion, event.completion_tokens))
 
     def fail(self, fault: Refusal) -> None:
         """End the attempt for its consumer. What had come before is still delivered."""
@@ -120,10 +116,10 @@ class Attempt:
             self.over = self.estimated = True
             self.lose(AttemptLost("This request was given up; another gateway may have settled it."))
 
-    def recover(self, tokens: tuple[int, int]) -> None:
+    def recover(self, counts: tuple[int, int, int]) -> None:
         """Its neuron still had the final record whose event was lost on the way."""
         if not self.over:
-            self.tokens = max(self.tokens[0], tokens[0]), max(self.tokens[1], tokens[1])
+            self.usage = self.usage.at_least(counts)
             self.over = True
             self.fail(AttemptLost("Events of this answer were lost between the neuron and the gateway."))
             self._news.set()

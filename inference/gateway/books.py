@@ -156,7 +156,7 @@ class Books:
         assert attempt.over, "only what is over can be counted"
         assert not hold.closing, "a reservation is closed once"
         hold.closing = True
-        counts = Counts(*attempt.tokens)
+        counts = Counts(*attempt.usage)
         if not counts.tokens or (attempt.estimated and not counts.completion_tokens):
             closing = self.loop.close(Release(hold.id, hold.budget_ids))
         else:

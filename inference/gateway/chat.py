@@ -175,7 +175,7 @@ class ChatCall:
                 await attempt.closing()
         except TimeoutError:
             return False
-        return attempt.tokens[1] == 0
+        return attempt.usage.completion_tokens == 0
 
     def _close(self) -> None:
         """See that the neuron stops and the reservation is closed, unless both have happened."""
@@ -199,10 +199,12 @@ def prices_of(entry: CatalogueEntry | None) -> Prices | None:
 
 
 def _output_bound(request: ChatRequest, neuron: NeuronReport) -> int:
-    """The bound of one sequence: stated or default, and never more than the model's whole context."""
-    bound = request.max_tokens if request.max_tokens is not None else DEFAULT_MAX_TOKENS
-    facts = next((model.facts for model in neuron.models if model.id == request.model), {})
-    return max(1, min(bound, int(facts.get("context_tokens", bound))))
+    """The bound of one sequence (MISSION G14): stated, or the model's, and never more than the whole context."""
+    limit = next((model.limit for model in neuron.models if model.id == request.model), None)
+    if limit is None:
+        return request.max_tokens or DEFAULT_MAX_TOKENS
+    bound = request.max_tokens if request.max_tokens is not None else limit.output
+    return max(1, min(bound, limit.context))
 
 
 def _route(gateway: Gateway, model_id: str, avoid: list[str]) -> NeuronReport:
@@ -327,7 +329,12 @@ def _whole(final: Finished | Failed, meter: Meter) -> Finished:
 def _refusal(event: Failed) -> Refusal:
     """What a neuron refused or broke on, as the client is told."""
     param = "messages" if event.code == "context_length_exceeded" else None
-    retry_after_s = 5 if event.code == "service_unavailable" else None
+    retry_after_s = 5 if event.code == "service_unavailable" else event.retry_after_s
     return Refusal(
-        event.message, code=event.code, param=param, retry_after_s=retry_after_s, diagnostics=event.diagnostics
+        event.message,
+        code=event.code,
+        status=event.status,
+        param=param,
+        retry_after_s=retry_after_s,
+        diagnostics=event.diagnostics,
     )

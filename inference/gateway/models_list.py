@@ -6,7 +6,7 @@ import msgspec
 
 from accounts.principals import Principal
 from fleet.reports import NeuronReport
-from fleet.routing import Location, locations
+from fleet.routing import Location, locations, tightest_limit
 from inference.dialects import openai_models
 from inference.gateway.chat import require_model
 from inference.gateway.exchange import Exchange
@@ -38,9 +38,11 @@ def _entry(gateway: Gateway, model_id: str) -> openai_models.ModelEntry:
     profile = gateway.fleet.catalogue.get(model_id)
     healthy: list[NeuronReport] = gateway.fleet.healthy
     places: list[Location] = locations(model_id, healthy)
+    limit = tightest_limit(places)
     return openai_models.entry(
         model_id,
         created_s=profile.created_s if profile else 0,
         locations=[(place.neuron.name, place.model.status) for place in places],
         facts=[place.model.facts for place in places if place.model.status == "loaded"],
+        limit={"context": limit.context, "input": limit.input, "output": limit.output} if limit else None,
     )

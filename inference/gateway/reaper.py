@@ -24,8 +24,9 @@ from accounts.models import Reservation
 from accounts.money import Counts
 from fleet.reports import GATEWAY_PRESENCE_PATTERN, NeuronReport, control_stream
 from inference import wire
-from inference.events import Failed, Finished, Started
+from inference.events import FINAL, Event
 from inference.gateway.relay import MOST_CONTROL_ENTRIES
+from inference.usage import Usage
 
 log = structlog.get_logger(__name__)
 
@@ -41,23 +42,13 @@ READ_COUNT = 500
 class Seen:
     """What a stream says of one attempt, up to its fence."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    usage: Usage = field(default_factory=Usage)
     final: bool = False
     fenced: bool = False
 
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
-
-    def take(self, event: Any) -> None:
-        if isinstance(event, Started):
-            self.prompt_tokens = event.prompt_tokens
-        elif isinstance(event, Finished | Failed):
-            self.final = True
-            self.prompt_tokens, self.completion_tokens = event.prompt_tokens, event.completion_tokens
-        else:
-            self.completion_tokens = max(self.completion_tokens, event.completion_tokens)
+    def take(self, event: Event) -> None:
+        self.usage = self.usage.after(event)
+        self.final = self.final or isinstance(event, FINAL)
 
 
 @dataclass(slots=True)
@@ -106,9 +97,9 @@ class Reaper:
         for reservation in left:
             ids = [wire.attempt_id(reservation.id.hex, number) for number in range(wire.MOST_ATTEMPTS)]
             attempts = [_with_record(seen.get(attempt_id, Seen()), attempt_id, reports) for attempt_id in ids]
-            ended = [attempt for attempt in attempts if attempt.final and attempt.tokens]
+            ended = [attempt for attempt in attempts if attempt.final and any(attempt.usage)]
             if ended or all(attempt.final or attempt.fenced for attempt in attempts):
-                self._close(reservation, max(ended or attempts, key=lambda attempt: attempt.completion_tokens))
+                self._close(reservation, max(ended or attempts, key=lambda attempt: attempt.usage.completion_tokens))
             else:
                 self._give_up(estate, reservation, ids, reports)
 
@@ -128,7 +119,7 @@ class Reaper:
             self._redis.xadd(wire.gateway_stream(reservation.gateway), {wire.FENCE_FIELD: wire.encode_ids(ids)})
 
     def _close(self, reservation: Reservation, attempt: Seen) -> None:
-        counts = Counts(attempt.prompt_tokens, attempt.completion_tokens)
+        counts = Counts(*attempt.usage)
         budget_ids = tuple(reservation.budget_ids)
         if not counts.tokens or (not attempt.final and not counts.completion_tokens):
             book([Release(reservation.id, budget_ids)])
@@ -167,7 +158,6 @@ def _with_record(attempt: Seen, attempt_id: str, reports: Collection[NeuronRepor
     """The attempt, by its neuron's final record where the final event was lost on its way."""
     record = next((report.finals[attempt_id] for report in reports if attempt_id in report.finals), None)
     if record is not None and not attempt.final:
-        attempt.prompt_tokens = max(attempt.prompt_tokens, record[0])
-        attempt.completion_tokens = max(attempt.completion_tokens, record[1])
+        attempt.usage = attempt.usage.at_least(record)
         attempt.final = True
     return attempt

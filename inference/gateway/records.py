@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, Error
 
 from inference.gateway.attempts import Attempt
 from inference.gateway.exchange import Exchange
+from inference.usage import Usage
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +45,8 @@ class _Record:
 
     @property
     def row(self) -> tuple[Any, ...]:
-        tokens = self.attempt.tokens if self.attempt is not None else (0, 0)
-        return (*self.before_counts, *tokens, 0, 0, *self.after_counts)
+        usage = self.attempt.usage if self.attempt is not None else Usage()
+        return (*self.before_counts, *usage, 0, *self.after_counts)
 
 
 class Records:

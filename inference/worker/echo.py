@@ -55,6 +55,7 @@ class EchoStatus:
     id: str
     in_flight: int
     queue_depth: int = 0
+    limit: None = None
 
 
 class EchoHarness:

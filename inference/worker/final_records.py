@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from inference.usage import Usage
+
 #: Bounds on what is kept: a gateway acknowledges in milliseconds, and after an hour another one has settled.
 MOST_RECORDS = 20_000
 KEPT_S = 3600.0
@@ -18,8 +20,7 @@ MOST_REPORTED = 1000
 
 class _Record(NamedTuple):
     kept_at_s: float
-    prompt_tokens: int
-    completion_tokens: int
+    usage: Usage
 
 
 class FinalRecords:
@@ -33,9 +34,9 @@ class FinalRecords:
     def __len__(self) -> int:
         return len(self._records)
 
-    def keep(self, attempt_id: str, *, prompt_tokens: int, completion_tokens: int) -> None:
+    def keep(self, attempt_id: str, usage: Usage) -> None:
         with self._lock:
-            self._records[attempt_id] = _Record(self._clock(), prompt_tokens, completion_tokens)
+            self._records[attempt_id] = _Record(self._clock(), usage)
             self._forget_old()
 
     def forget(self, attempt_ids: Iterable[str]) -> None:
@@ -44,16 +45,16 @@ class FinalRecords:
             for attempt_id in attempt_ids:
                 self._records.pop(attempt_id, None)
 
-    def unsettled(self) -> dict[str, tuple[int, int]]:
-        """Prompt and completion tokens of attempts that should have been settled by now, for the next report."""
-        found: dict[str, tuple[int, int]] = {}
+    def unsettled(self) -> dict[str, tuple[int, int, int]]:
+        """The usage of attempts that should have been settled by now, for the next report."""
+        found: dict[str, tuple[int, int, int]] = {}
         with self._lock:
             self._forget_old()
             latest_s = self._clock() - UNSETTLED_AFTER_S
             for attempt_id, record in self._records.items():
                 if record.kept_at_s > latest_s or len(found) == MOST_REPORTED:
                     break
-                found[attempt_id] = (record.prompt_tokens, record.completion_tokens)
+                found[attempt_id] = record.usage
         return found
 
     def _forget_old(self) -> None:

@@ -12,7 +12,7 @@ Publish = Callable[[Sequence[tuple[str, Event]]], None]
 
 
 class Load(Protocol):
-    """A model's part in a report: what it is, and how much it has to do."""
+    """A model's part in a report: what it has to do, and how much it takes: a `fleet.reports.ContextLimit`, or None."""
 
     @property
     def id(self) -> str: ...
@@ -20,6 +20,8 @@ class Load(Protocol):
     def in_flight(self) -> int: ...
     @property
     def queue_depth(self) -> int: ...
+    @property
+    def limit(self) -> Any: ...
 
 
 class Harness(Protocol):

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from fleet.reports import ModelReport
+from fleet.reports import ContextLimit, ModelReport
+from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
 from inference.worker.echo import EchoHarness
 from inference.worker.harness import Harness, Publish
 
@@ -32,11 +33,21 @@ class _Entry:
 class Models:
     """Loads and unloads, one order at a time per model. Harnesses are made at the first load that needs them."""
 
-    def __init__(self, devices: Sequence[str], harnesses: Sequence[str], *, publish: Publish, cache: Path) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str],
+        harnesses: Sequence[str],
+        *,
+        publish: Publish,
+        cache: Path,
+        admission: AdmissionPolicy = DEFAULT_ADMISSION,
+        context: ContextPolicy = DEFAULT_CONTEXT,
+    ) -> None:
         self._devices = list(devices)
         self._allowed = set(harnesses)
         self._publish = publish
         self._cache = cache
+        self._admission, self._context = admission, context
         self._harnesses: dict[tuple[str, str], Harness] = {}
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
@@ -103,6 +114,9 @@ class Models:
                     queue_depth=status.queue_depth if status else 0,
                     progress=entry.progress,
                     facts=entry.facts,
+                    limit=msgspec.convert(status.limit, ContextLimit, from_attributes=True)
+                    if status and status.limit
+                    else None,
                 )
             )
         return reports

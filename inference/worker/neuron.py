@@ -26,6 +26,7 @@ from fleet.reports import (
 )
 from inference import wire
 from inference.events import Failed
+from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
 from inference.worker.build import build
 from inference.worker.discovery import Host
 from inference.worker.lease import Lease
@@ -42,7 +43,15 @@ class Neuron:
     """`start` takes the name and begins to report; `run` of Celery feeds `take`; `stop` ends everything that runs."""
 
     def __init__(
-        self, redis_url: str, *, name: str, devices: Sequence[str], harnesses: Sequence[str], model_cache: Path
+        self,
+        redis_url: str,
+        *,
+        name: str,
+        devices: Sequence[str],
+        harnesses: Sequence[str],
+        model_cache: Path,
+        admission: AdmissionPolicy = DEFAULT_ADMISSION,
+        context: ContextPolicy = DEFAULT_CONTEXT,
     ) -> None:
         self.name = name
         self.boot_id = secrets.token_hex(8)
@@ -53,7 +62,14 @@ class Neuron:
         self._lease = Lease(self._redis, name=name, boot_id=self.boot_id)
         self._host = Host(list(devices))
         self._publisher = Publisher(self._redis, on_outage=self._cancel_all)
-        self.models = Models(devices, harnesses, publish=self._publisher.publish, cache=model_cache)
+        self.models = Models(
+            devices,
+            harnesses,
+            publish=self._publisher.publish,
+            cache=model_cache,
+            admission=admission,
+            context=context,
+        )
         self._harnesses = list(harnesses)
         self._early_cancels: OrderedDict[str, None] = OrderedDict()
         self._stopping = threading.Event()

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from inference import wire
 from inference.events import FINAL, Event, Failed, Finished, Text
+from inference.usage import Usage
 from inference.worker.final_records import FinalRecords
 
 log = structlog.get_logger(__name__)
@@ -160,10 +161,8 @@ class Publisher:
                 route = self._routes.pop(attempt_id, None)
                 if route is None or route.settled or not acknowledged:
                     continue
-                if final.prompt_tokens or final.completion_tokens:
-                    self.final_records.keep(
-                        attempt_id, prompt_tokens=final.prompt_tokens, completion_tokens=final.completion_tokens
-                    )
+                if any(usage := Usage().after(final)):
+                    self.final_records.keep(attempt_id, usage)
 
     def _note_outage(self, since_s: float | None, fault: Exception) -> float:
         now_s = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inference.usage import Usage
 from inference.worker import final_records
 from inference.worker.final_records import KEPT_S, UNSETTLED_AFTER_S, FinalRecords
 
@@ -30,14 +31,14 @@ def records(clock: Clock) -> FinalRecords:
 
 def keep(records: FinalRecords, *attempts: str) -> None:
     for attempt in attempts:
-        records.keep(attempt, prompt_tokens=3, completion_tokens=2)
+        records.keep(attempt, Usage(3, 2))
 
 
 def test_only_what_waits_for_its_settle_too_long_is_told(records: FinalRecords, clock: Clock) -> None:
     keep(records, "old")
     clock.now_s += UNSETTLED_AFTER_S
     keep(records, "new")
-    assert records.unsettled() == {"old": (3, 2)}
+    assert records.unsettled() == {"old": (3, 2, 0)}
 
 
 def test_what_is_settled_is_forgotten(records: FinalRecords, clock: Clock) -> None:

@@ -70,7 +70,9 @@ class Command(BaseCommand):
                 {"gateways": [vars(one) for one in gateways], "neurons": [describe_neuron(one) for one in neurons]}
             )
             return
-        table = Table("neuron", "health", "device", "memory free / total", "model", "status", "in flight", "queued")
+        table = Table(
+            "neuron", "health", "device", "memory free / total", "model", "status", "in flight", "queued", "context"
+        )
         for neuron in neurons:
             for row in _status_rows(neuron):
                 table.add_row(*row)
@@ -161,7 +163,11 @@ def _status_rows(neuron: LiveNeuron) -> list[tuple[str, ...]]:
         held = [model for model in neuron.report.models if model.device == device.name]
         for model in held or (None,):
             status = f"[{_COLOURS[model.status]}]{model.status}[/] {model.progress}" if model else ""
-            work = (str(model.in_flight), str(model.queue_depth)) if model else ("", "")
+            work = (str(model.in_flight), str(model.queue_depth), _context(model)) if model else ("", "", "")
             rows.append((*lead, model.id if model else "-", status, *work))
             lead = ("", "", "", "")
     return rows
+
+
+def _context(model: ModelReport) -> str:
+    return f"{model.limit.context:,} (by {model.limit.bound_by})" if model.limit else "-"

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
 
 from fleet.reports import task_queue
+from inference.policies import AdmissionPolicy, ContextPolicy
 
 #: Tasks only hand over or load, so this many threads are plenty.
 POOL_THREADS = 32
@@ -61,6 +62,8 @@ class Command(BaseCommand):
             devices=devices.split(",") if devices else default_devices(),
             harnesses=harnesses,
             model_cache=settings.HOME.models,
+            admission=_admission_policy(),
+            context=_context_policy(),
         )
         try:
             neuron.start()
@@ -88,6 +91,28 @@ def _harnesses() -> list[str]:
             "HELEXA_HARNESS=echo answers without a model, for load tests only: set HELEXA_ALLOW_ECHO=1 if you mean it"
         )
     raise CommandError(f"HELEXA_HARNESS must be torch or echo, not {settings.HELEXA_HARNESS!r}")
+
+
+def _admission_policy() -> AdmissionPolicy:
+    return AdmissionPolicy(
+        max_in_flight=settings.HELEXA_ADMISSION__MAX_IN_FLIGHT,
+        max_queue_depth=settings.HELEXA_ADMISSION__MAX_QUEUE_DEPTH,
+        max_wait_s=settings.HELEXA_ADMISSION__MAX_WAIT_SECS,
+        max_per_principal=settings.HELEXA_ADMISSION__MAX_PER_PRINCIPAL,
+        min_free_mb=settings.HELEXA_ADMISSION__MIN_FREE_VRAM_MB,
+    )
+
+
+def _context_policy() -> ContextPolicy:
+    return ContextPolicy(
+        derive=settings.HELEXA_CONTEXT_LIMIT__DERIVE,
+        target_prefill_s=settings.HELEXA_CONTEXT_LIMIT__TARGET_PREFILL_LATENCY_SECS,
+        assumed_prefill_rate=settings.HELEXA_CONTEXT_LIMIT__ASSUMED_PREFILL_TOK_S,
+        headroom_mb=settings.HELEXA_CONTEXT_LIMIT__ACTIVATION_HEADROOM_MB,
+        floor_mb=settings.HELEXA_CONTEXT_LIMIT__FLOOR_MB,
+        cpu_share=settings.HELEXA_CONTEXT_LIMIT__CPU_SHARE / settings.HELEXA_WORKERS,
+        max_tokens=settings.HELEXA_MAX_PROMPT_TOKENS,
+    )
 
 
 def _end_when_name_is_lost(lost: threading.Event) -> None:
