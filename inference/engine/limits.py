@@ -71,8 +71,8 @@ class PrefillRate:
     A step that also decodes counts with all its time: that is how fast a prompt is read here.
     """
 
-    def __init__(self) -> None:
-        self.tokens_per_s: float | None = None
+    def __init__(self, first: float | None = None) -> None:
+        self.tokens_per_s = first
         self._tokens = 0
         self._seconds = 0.0
 
@@ -88,15 +88,50 @@ class PrefillRate:
         self._tokens, self._seconds = 0, 0.0
 
 
-class LiveLimit:
-    """The limit as it is advertised: steady, so that clients that read it once are not wrong a second later."""
+class ModelLimits:
+    """What a loaded model takes, live: the owner thread measures, any thread reads.
 
-    def __init__(self, limit: Limit, *, now: float) -> None:
-        self.current = limit
+    The advertised limit is steady, so that clients that read it once are not wrong a second later.
+    """
+
+    def __init__(
+        self, policy: ContextPolicy, *, maximum: int, pool_tokens: int, prefill_rate: float | None, now: float
+    ) -> None:
+        self._policy = policy
+        self._maximum = maximum
+        self._pool_tokens = pool_tokens
+        self._rate = PrefillRate(prefill_rate)
         self._moved_at = now
+        self._limit = self._derived()
 
-    def follow(self, limit: Limit, *, now: float) -> None:
-        """Take the newly derived limit if it differs enough, and enough time has passed. `now` is in seconds."""
-        change = abs(limit.context - self.current.context) / self.current.context
+    @property
+    def advertised(self) -> Limit | None:
+        return self._limit if self._policy.derive else None
+
+    @property
+    def context_tokens(self) -> int:
+        """The most tokens of prompt and answer together."""
+        if self._policy.derive:
+            return self._limit.context
+        return min(self._maximum, self._pool_tokens, self._policy.max_tokens or self._maximum)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The most tokens of a prompt. One more has always room to be answered."""
+        return self._limit.input if self._policy.derive else min(UNDERIVED_PROMPT_TOKENS, self.context_tokens - 1)
+
+    def observe(self, tokens: int, seconds: float, *, now: float) -> None:
+        """A step took so many `seconds` and computed so many `tokens` of this model's prompts."""
+        self._rate.observe(tokens, seconds)
+        limit = self._derived()
+        change = abs(limit.context - self._limit.context) / self._limit.context
         if change > _WORTHWHILE_CHANGE and now - self._moved_at >= _STEADY_S:
-            self.current, self._moved_at = limit, now
+            self._limit, self._moved_at = limit, now
+
+    def _derived(self) -> Limit:
+        return derive(
+            self._policy,
+            maximum=self._maximum,
+            pool_tokens=self._pool_tokens,
+            prefill_rate=self._rate.tokens_per_s,
+        )

@@ -6,7 +6,7 @@ import pytest
 from transformers import LlamaConfig
 
 from inference.engine.key_values import bytes_per_token
-from inference.engine.limits import Ceiling, Limit, LiveLimit, PrefillRate, derive, pool_bytes
+from inference.engine.limits import Ceiling, Limit, ModelLimits, PrefillRate, derive, pool_bytes
 from inference.policies import ContextPolicy
 
 MIB = 1024 * 1024
@@ -78,15 +78,38 @@ def test_the_speed_is_that_of_512_tokens_at_least_and_the_first_one_counts_whole
     assert rate.tokens_per_s == pytest.approx(200 + 0.3 * 400)
 
 
+def limits_of(policy: ContextPolicy = POLICY, *, rate: float | None = 100.0, maximum: int = PLENTY) -> ModelLimits:
+    return ModelLimits(policy, maximum=maximum, pool_tokens=PLENTY, prefill_rate=rate, now=0.0)
+
+
 def test_the_advertised_limit_moves_only_for_a_fifth_and_once_a_minute() -> None:
-    live = LiveLimit(limit_of(maximum=10240), now=0.0)
-    live.follow(limit_of(maximum=20480), now=59.0)
-    assert live.current.context == 10240
-    live.follow(limit_of(maximum=12288), now=61.0)
-    assert live.current.context == 10240  # exactly a fifth
-    live.follow(limit_of(maximum=20480), now=61.0)
-    assert live.current.context == 20480
-    live.follow(limit_of(maximum=5120), now=100.0)
-    assert live.current.context == 20480
-    live.follow(limit_of(maximum=5120), now=121.0)
-    assert live.current.context == 5120
+    limits = limits_of()
+    assert limits.context_tokens == 12000 // 1024 * 1024
+    limits.observe(100_000, 100.0, now=59.0)  # 370 a second by now
+    assert limits.context_tokens == 12000 // 1024 * 1024
+    limits.observe(512, 512 / 370, now=61.0)
+    assert limits.context_tokens == (120 * 370) // 1024 * 1024
+    for second in (62.0, 120.0):
+        limits.observe(512, 5.12, now=second)
+    assert limits.context_tokens == (120 * 370) // 1024 * 1024
+    limits.observe(512, 5.12, now=122.0)
+    assert limits.context_tokens < 30_000
+
+
+def test_a_change_of_a_few_percent_is_not_followed() -> None:
+    limits = limits_of()
+    limits.observe(512, 512 / 130, now=1000.0)
+    assert limits.context_tokens == 12000 // 1024 * 1024
+
+
+def test_without_derivation_nothing_is_advertised_and_prompts_of_16384_are_taken() -> None:
+    limits = limits_of(ContextPolicy(derive=False))
+    assert (limits.advertised, limits.prompt_tokens, limits.context_tokens) == (None, 16384, PLENTY)
+    clamped = limits_of(ContextPolicy(derive=False, max_tokens=1000))
+    assert (clamped.prompt_tokens, clamped.context_tokens) == (999, 1000)
+
+
+def test_what_is_advertised_is_what_is_taken() -> None:
+    limits = limits_of(maximum=8192, rate=None)
+    assert limits.advertised == Limit(8192, 6144, 2048, "model")
+    assert (limits.prompt_tokens, limits.context_tokens) == (6144, 8192)
