@@ -82,8 +82,9 @@ def listener() -> Listener:
 
 @pytest.fixture
 def engine(endless: Path, listener: Listener) -> Iterator[Engine]:
-    """An engine that holds the endless model as `tiny`, two requests at a time."""
-    engine = Engine("cpu", publish=listener, max_in_flight=2)
+    """An engine that holds the endless model as `tiny`, two requests at a time. It proves that it loses no memory."""
+    engine = Engine("cpu", publish=listener, max_in_flight=2, proves_when_idle=True)
     engine.load("tiny", str(endless))
     yield engine
+    engine.check()
     engine.close()
