@@ -155,24 +155,28 @@ class BlockTable:
         return [prefix.block for prefix in found]
 
     def attach(self, token_ids: Sequence[int]) -> list[BlockCopy]:
-        """Begin with what is known of these tokens; the table has no blocks yet.
+        """Begin with what is known of these tokens; the table has no blocks yet. Returns copies to make, as `gather`.
 
-        Where something else is behind the blocks that were found, they are copied to where the table can grow, if there
-        is such a place: a copy is made once, and scattered blocks are gathered in every step. Behind a whole prompt is
-        only an older answer to it, which gives way. Returns the copies to make.
+        There are none where it can grow behind the blocks that were found: nothing is there, or, behind a whole prompt,
+        only an older answer to it.
         """
         self._prefixes = self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=BLOCK_TOKENS)
         self.blocks = [prefix.block for prefix in self._prefixes]
         self._pool.share(self.blocks)
+        whole = len(self.blocks) == (len(token_ids) - 1) // BLOCK_TOKENS
+        return [] if not self.blocks or self._can_grow(over_kept=whole) else self.gather()
+
+    def gather(self) -> list[BlockCopy]:
+        """Exchange shared blocks for neighbours with room behind them, where neighbours are wanted and there are such.
+
+        Copies are made once, and what is not together is put together in every step. Returns the copies to make now.
+        """
         count, room = len(self.blocks), blocks_for(self._room_tokens)
-        whole = count == (len(token_ids) - 1) // BLOCK_TOKENS
-        if count == 0 or not self._pool.neighbours or self._can_grow(over_kept=whole):
+        if not self._pool.neighbours or not self._pool.has_beginning(count + 1, room):
             return []
-        if not self._pool.has_beginning(count + 1, room):
-            return []
-        found, self.blocks = self.blocks, self._pool.take(count, after=None, room=room)
-        self._pool.release(reversed(found))
-        return [BlockCopy(source, target) for source, target in zip(found, self.blocks, strict=True)]
+        shared, self.blocks = self.blocks, self._pool.take(count, after=None, room=room)
+        self._pool.release(reversed(shared))
+        return [BlockCopy(source, target) for source, target in zip(shared, self.blocks, strict=True)]
 
     def record(self, token_ids: Sequence[int], read_tokens: int) -> None:
         """Make the full blocks findable; `read_tokens` of the tokens are written and right."""

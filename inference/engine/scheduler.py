@@ -187,15 +187,14 @@ class Scheduler:
 
     def _make_room(self, waiting: Place) -> bool:
         """Let sequences that owe it give way until there is room; none does if it is plain that it is not enough."""
-        held = sum(len(place.sequence.table.blocks) for place in self._owing(waiting) if place.model is waiting.model)
-        if self._missing_blocks(waiting) > held:
+        owing = self._owing(waiting)
+        held = sum(len(place.sequence.table.blocks) for place in owing if place.model is waiting.model)
+        if not owing or self._missing_blocks(waiting) > held:
             return False
-        while not self._has_room(waiting):
-            owing = self._owing(waiting)
-            if not owing:
-                return False
+        while owing and not self._has_room(waiting):
             self._preempt(max(owing, key=lambda place: place.standing), f"request {waiting.generation.id} is due")
-        return True
+            owing = self._owing(waiting)
+        return self._has_room(waiting)
 
     def _owing(self, waiting: Place) -> list[Place]:
         """Where a place is missing, of all models; where only memory is, of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inference.engine.blocks import BLOCK_TOKENS, BlockTable, blocks_for
+from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockTable, blocks_for
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.model import LoadedModel
 from inference.engine.runner import Part
@@ -76,6 +76,7 @@ class Sequence:
         """
         if prompt is not None:
             self.table = prompt.fork(self._prompt_tokens)
+            self._copy(self.table.gather())
             self.read_tokens = self._prompt_tokens - 1
             self._counted_tokens = self._prompt_tokens
         else:
@@ -84,8 +85,7 @@ class Sequence:
 
     def _remember(self) -> None:
         """Once at its start, and whenever it comes back after it gave way: the only look-up there is."""
-        for copy in self.table.attach(self._token_ids):
-            self._model.runner.key_values.copy(copy)
+        self._copy(self.table.attach(self._token_ids))
         self.read_tokens = len(self.table.blocks) * BLOCK_TOKENS
         self._counted_tokens = max(self._counted_tokens, self.read_tokens)
         if not self.begun:
@@ -95,12 +95,16 @@ class Sequence:
         """Take the blocks for the next tokens. Raises OutOfBlocksError and changes nothing if there are too few."""
         copy = self.table.reserve(self.read_tokens, self.read_tokens + tokens)
         if copy is not None:
-            self._model.runner.key_values.copy(copy)
+            self._copy([copy])
 
     def part(self, tokens: int) -> Part:
         """The next tokens to be read; logits are wanted where a token is sampled after them."""
         ids = self._token_ids[self.read_tokens : self.read_tokens + tokens]
         return Part(ids, self.read_tokens, self.table, wanted=tokens == self.unread_tokens and self.may_sample)
+
+    def _copy(self, copies: list[BlockCopy]) -> None:
+        for copy in copies:
+            self._model.runner.key_values.copy(copy)
 
     def read(self, tokens: int) -> None:
         """So many more tokens are in memory."""

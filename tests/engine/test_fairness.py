@@ -17,7 +17,6 @@ from inference.events import Finished, Started, Text
 from tests.engine.stepped import Stepped, loaded
 
 
-
 @pytest.fixture(scope="module")
 def model(endless: Path) -> LoadedModel:
     with pytest.MonkeyPatch.context() as patch:

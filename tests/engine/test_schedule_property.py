@@ -27,7 +27,7 @@ KV_TOKENS = 400
 
 @cache
 def model() -> LoadedModel:
-    """In float32: what is read again in one chunk differs in its last bits, which in bfloat16 decides between tokens."""
+    """In float32: what is read again differs in its last bits, which in bfloat16 decides between tokens."""
     folder = Path(tempfile.mkdtemp())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "DTYPE", torch.float32)
