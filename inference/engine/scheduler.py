@@ -53,6 +53,14 @@ class Scheduler:
     def add(self, generation: Generation) -> None:
         self._arrived.append(generation)
 
+    def end(self, generation: Generation) -> None:
+        """A request is about to end: its sequences that wait leave. Those that run do with the next step."""
+        if all(sequence.running or sequence.ended for sequence in generation.sequences):
+            return
+        for place in [place for place in self._waiting if place.generation is generation]:
+            self._waiting.remove(place)
+            self._leave(place)
+
     @property
     def has_work(self) -> bool:
         return bool(self._running or self._waiting or self._arrived)
@@ -132,19 +140,16 @@ class Scheduler:
     def _receive(self) -> None:
         while self._arrived:
             generation = self._arrived.popleft()
-            for sequence in generation.sequences:
+            for sequence in generation.sequences if not generation.ended else []:
                 account = self._accounts.enter(generation.account)
                 key = account.keys.enter(generation.key)
                 self._waiting.add(Place(next(self._numbers), generation, sequence, account, key))
 
     def _drop_ended(self) -> None:
-        """Take out what ended since the last step, whoever ended it; some before they were received."""
+        """Take out those that ended since the last step."""
         for place in [place for place in self._running if place.sequence.ended]:
             self._running.remove(place)
             place.hold(running=False)
-            self._leave(place)
-        for place in [place for place in self._waiting if place.sequence.ended]:
-            self._waiting.remove(place)
             self._leave(place)
 
     def _leave(self, place: Place) -> None:

@@ -86,6 +86,7 @@ class Stepping:
     def _end(self, generation: Generation, event: Finished | Failed) -> None:
         if generation.ended:
             return
+        self._scheduler.end(generation)
         generation.release()
         self._outbox.append((generation.id, event))
         if isinstance(event, Finished) and event.reason == "cancelled":
