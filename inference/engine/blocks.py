@@ -150,9 +150,8 @@ class BlockTable:
         self._prefixes: list[Prefix] = []  # of its first blocks
 
     def known_blocks(self, token_ids: Sequence[int]) -> list[int]:
-        """Blocks that hold a beginning of these tokens already. The last token is left out: its logits are needed."""
-        found = self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=BLOCK_TOKENS)
-        return [prefix.block for prefix in found]
+        """Blocks that hold a beginning of these tokens already."""
+        return [prefix.block for prefix in self._known(token_ids)]
 
     def attach(self, token_ids: Sequence[int]) -> list[BlockCopy]:
         """Begin with what is known of these tokens; the table has no blocks yet. Returns copies to make, as `gather`.
@@ -160,7 +159,7 @@ class BlockTable:
         There are none where it can grow behind the blocks that were found: nothing is there, or, behind a whole prompt,
         only an older answer to it.
         """
-        self._prefixes = self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=BLOCK_TOKENS)
+        self._prefixes = self._known(token_ids)
         self.blocks = [prefix.block for prefix in self._prefixes]
         self._pool.share(self.blocks)
         whole = len(self.blocks) == (len(token_ids) - 1) // BLOCK_TOKENS
@@ -187,6 +186,10 @@ class BlockTable:
             if prefix is None:
                 return
             self._prefixes.append(prefix)
+
+    def _known(self, token_ids: Sequence[int]) -> list[Prefix]:
+        """The last token is left out: its logits are needed."""
+        return self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=BLOCK_TOKENS)
 
     def _can_grow(self, *, over_kept: bool) -> bool:
         return len(self.extents()) == 1 and self._pool.may_grow_behind(self.blocks[-1], over_kept=over_kept)
