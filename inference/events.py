@@ -22,7 +22,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 class Started(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """The request passed every check a neuron makes and its first prefill chunk is scheduled: the 200 may leave.
 
-    `cached_tokens` of the prompt need not be computed.
+    `cached_tokens` are those of the prompt that were in memory and not computed again; a model may price them lower.
     """
 
     prompt_tokens: int

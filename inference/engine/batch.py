@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from inference.engine.blocks import BLOCK_TOKENS, Extent
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
 from inference.engine.owner import is_device_fault
@@ -77,7 +78,11 @@ def _advanced(turn: Turn, token_id: int | None) -> Outcome:
 
 
 def _failed(generation: Generation, fault: Exception) -> Outcome:
-    """What the request wrote may be no numbers, which neighbours would read as padding: it is taken out again."""
-    for sequence in generation.sequences:
-        generation.model.runner.key_values.clear(sequence.table.extents())
+    """What the request wrote may be no numbers, which neighbours would read as padding: it is taken out again.
+
+    So is what it only read, since that may be why. What others read too stays until they fail in their turn.
+    """
+    runner = generation.model.runner
+    for block in runner.pool.spoil(generation.tables):
+        runner.key_values.clear([Extent(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS)])
     return Outcome(generation, [], fault)

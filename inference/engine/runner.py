@@ -35,7 +35,8 @@ class Runner:
 
     def __init__(self, network: PreTrainedModel, tokens: int, *, lanes: int) -> None:
         self.network = network
-        self.pool = BlockPool(tokens, lanes=lanes)
+        # Kernels with block tables read blocks wherever they are.
+        self.pool = BlockPool(tokens, lanes=lanes, neighbours=network.device.type == "cpu")
         self.key_values = KeyValues(network.config, self.pool.tokens, dtype=network.dtype, device=network.device)
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)
         self.long_rope = with_long_rope(network)
