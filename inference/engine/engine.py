@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 
 from inference.engine import batch, sources, weights
-from inference.engine.admission import admit, not_loaded
+from inference.engine.admission import admit, grammar_field, not_loaded
 from inference.engine.batch import Outcome
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
 from inference.engine.generation import Generation
+from inference.engine.grammar import GrammarError, Grammars
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
@@ -26,6 +27,8 @@ from inference.engine.prompts import Prompts
 from inference.engine.readiness import ready_runner
 from inference.engine.runner import Runner
 from inference.engine.scheduler import Scheduler
+from inference.engine.turns import Turns
+from inference.engine.vocabulary import Vocabulary
 from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
 
@@ -77,10 +80,12 @@ class Engine:
         self._lost: list[LoadedModel] = []
         self._loads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._admitting: set[str] = set()
+        self._compiling: set[str] = set()  # those of them that wait for their grammar
         self._generations: dict[str, Generation] = {}
         self._cancels: set[str] = set()
         self._listeners: dict[str, queue.SimpleQueue[Event]] = {}
         self._closed = False
+        self._turns = Turns("admission")
         self._owner = DeviceOwner(f"device {device}", step=self._step, broken=self._give_up, rebuild=self._reload)
 
     # -- models ----------------------------------------------------------------------------------
@@ -101,6 +106,8 @@ class Engine:
             tokenizer = weights.read_tokenizer(folder)
             prompts = Prompts(tokenizer, model_id)
             runner = self._call(lambda: self._ready_runner(folder))
+            ends = end_token_ids(runner.network)
+            vocabulary = Vocabulary(tokenizer.backend_tokenizer, width=runner.vocabulary, end_token_ids=ends)
             load_seconds = time.monotonic() - started
             model = LoadedModel(
                 id=model_id,
@@ -108,7 +115,9 @@ class Engine:
                 facts=facts_of(runner.network, tokenizer, kv_tokens=runner.pool.tokens, load_seconds=load_seconds),
                 prompts=prompts,
                 tokenizer=tokenizer.backend_tokenizer,
-                end_token_ids=end_token_ids(runner.network),
+                end_token_ids=ends,
+                vocabulary=vocabulary,
+                grammars=Grammars(vocabulary),
                 runner=runner,
             )
             with self._lock:
@@ -138,24 +147,34 @@ class Engine:
     # -- requests --------------------------------------------------------------------------------
 
     def submit(self, request: GenerationRequest) -> None:
-        """Check a request on the calling thread and queue it. A refusal is an event, never an exception."""
+        """Check a request on the calling thread and queue it; on a thread of ours, later, where a grammar takes long.
+
+        A refusal is an event, never an exception.
+        """
         with self._lock:
             if self._holds(request.id):
                 logger.warning("request %s is here already: the second one is dropped", request.id)
                 return
             self._admitting.add(request.id)
-        admitted = admit(request, self._model(request.model))
-        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
-        if refusal:
-            self._deliver([(request.id, refusal)])
+            later = request.grammar is not None and not self._closed
+            if later:
+                self._compiling.add(request.id)
+                self._turns.add(request.account, lambda: self._admit_compiled(request))
+        if not later:
+            self._admit(request)
 
     def cancel(self, request_id: str) -> bool:
         """Flag a request to be ended in the next step. False if it is not here, or not any more."""
         with self._lock:
             if not self._holds(request_id):
                 return False
-            self._cancels.add(request_id)
+            compiling = request_id in self._compiling
+            self._compiling.discard(request_id)
+            if not compiling:
+                self._cancels.add(request_id)
         logger.info("request %s: cancel flag set at step %d", request_id, self.step)
+        if compiling:  # a compile cannot be interrupted: nobody waits for this one any more
+            self._deliver([(request_id, Finished("cancelled", 0, 0))])
         self._owner.nudge()
         return True
 
@@ -188,8 +207,15 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
+            models = list(self._models.values())
             self._models.clear()
-        self._owner.call(lambda: self._end_all("The engine is closing."))
+            compiling, self._compiling = self._compiling, set()
+        self._turns.close()
+        message = "The engine is closing."
+        self._deliver([(request_id, Failed("service_unavailable", message)) for request_id in compiling])
+        self._owner.call(lambda: self._end_all(message))
+        for model in models:
+            model.grammars.close()
         self._owner.close()
 
     # -- between threads -------------------------------------------------------------------------
@@ -208,6 +234,25 @@ class Engine:
     def _holds(self, request_id: str) -> bool:
         """Whether the request was submitted and its final event is not published yet. Called under the lock."""
         return request_id in self._admitting or request_id in self._generations
+
+    def _admit_compiled(self, request: GenerationRequest) -> None:
+        """Admit a request whose grammar had to wait for its turn, unless it was cancelled meanwhile."""
+        if request.id not in self._compiling:
+            return
+        admitted = admit(request, self._model(request.model))
+        with self._lock:
+            if request.id not in self._compiling:
+                return
+            self._compiling.discard(request.id)
+        self._take_in(request.id, admitted)
+
+    def _admit(self, request: GenerationRequest) -> None:
+        self._take_in(request.id, admit(request, self._model(request.model)))
+
+    def _take_in(self, request_id: str, admitted: Generation | Failed) -> None:
+        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
+        if refusal:
+            self._deliver([(request_id, refusal)])
 
     def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread, unless its model went away while it was checked."""
@@ -250,10 +295,19 @@ class Engine:
         """Advance every running sequence once and publish what came of it. True while there is more to do."""
         self.step += 1
         self._end_cancelled()
-        for outcome in batch.compute(self._scheduler.plan()):
+        turns = self._scheduler.plan()
+        for outcome in batch.compute(turns):
             self._take(outcome)
         self._publish_step()
-        return self._scheduler.has_work
+        return self._scheduler.has_work and (bool(turns) or not self._sleeps())
+
+    def _sleeps(self) -> bool:
+        """Whether there is nothing to compute before a mask is ready; if so, the first that is wakes the thread."""
+        late = [sequence.sampler_row.constraint for sequence in self._scheduler.late]
+        for constraint in late:
+            if constraint is not None:
+                constraint.when_ready(self._owner.nudge)
+        return bool(late)
 
     def _end_cancelled(self) -> None:
         with self._lock:
@@ -264,7 +318,10 @@ class Engine:
 
     def _take(self, outcome: Outcome) -> None:
         generation = outcome.generation
-        if outcome.fault is not None:
+        if isinstance(outcome.fault, GrammarError):
+            param = grammar_field(generation.request.grammar)
+            self._end(generation, generation.failed("invalid_value", str(outcome.fault), param=param))
+        elif outcome.fault is not None:
             logger.error("request %s failed at step %d", generation.id, self.step, exc_info=outcome.fault)
             self._end(generation, generation.failed(None, UNCLASSIFIED))
         for event in outcome.events:
@@ -295,9 +352,11 @@ class Engine:
 
     def _forget(self, model_id: str) -> None:
         with self._lock:
-            self._models.pop(model_id, None)
+            gone = self._models.pop(model_id, None)
             self._lost = [model for model in self._lost if model.id != model_id]
         self._end_all(f"The model {model_id!r} was unloaded.", of_model=model_id)
+        if gone:
+            gone.grammars.close()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

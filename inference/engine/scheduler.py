@@ -67,12 +67,18 @@ class Scheduler:
     def has_work(self) -> bool:
         return bool(self._running or self._waiting or self._arrived)
 
+    @property
+    def late(self) -> list[Sequence]:
+        """Those that run but sit the steps out, because the masks of their grammars are not ready."""
+        return [place.sequence for place in self._running if place.sequence.late]
+
     def plan(self) -> list[Turn]:
         """The turns of one step. Whoever is in it has the memory for it."""
         self._running = [place for place in self._running if not place.sequence.ended]
         self._admit()
         self._turns = {}
-        ready = [place for place in self._running if place.generation.begin(place.sequence)]
+        begun = [place for place in self._running if place.generation.begin(place.sequence)]
+        ready = [place for place in begun if place.sequence.ready]
         for place in ready:
             if place.sequence.unread_tokens == 1:
                 self._take_turn(place, 1)
@@ -86,7 +92,7 @@ class Scheduler:
         for place in sorted(reading, key=lambda place: place.read_in_step):
             if left == 0:
                 return
-            tokens = min(left, place.sequence.unread_tokens)
+            tokens = min(left, place.sequence.readable_tokens)
             if self._take_turn(place, tokens):
                 place.read_in_step = step
                 left -= tokens

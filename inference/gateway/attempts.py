@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from fleet.reports import NeuronReport
-from inference.events import Event, Failed, Finished, Started
+from inference.events import Event, Failed, Finished, PromptLogprobs, Started
 from inference.refusals import Refusal
 
 #: Events a client may leave unread before its attempt is ended: more than hours of one answer, minutes of 128 choices.
@@ -98,7 +98,7 @@ class Attempt:
         elif isinstance(event, Finished | Failed):
             self.final, self.over = event, True
             self.tokens = (event.prompt_tokens, event.completion_tokens)
-        else:
+        elif not isinstance(event, PromptLogprobs):
             self.tokens = (prompt, max(completion, event.completion_tokens))
 
     def fail(self, fault: Refusal) -> None:

@@ -326,8 +326,8 @@ def _whole(final: Finished | Failed, meter: Meter) -> Finished:
 
 def _refusal(event: Failed) -> Refusal:
     """What a neuron refused or broke on, as the client is told."""
-    param = "messages" if event.code == "context_length_exceeded" else None
-    retry_after_s = 5 if event.code == "service_unavailable" else None
+    param = "messages" if event.code == "context_length_exceeded" else event.param
+    retry_after_s = {"service_unavailable": 5, "rate_limit_exceeded": 2}.get(event.code or "")
     return Refusal(
         event.message, code=event.code, param=param, retry_after_s=retry_after_s, diagnostics=event.diagnostics
     )

@@ -24,7 +24,7 @@ from accounts.models import Reservation
 from accounts.money import Counts
 from fleet.reports import GATEWAY_PRESENCE_PATTERN, NeuronReport, control_stream
 from inference import wire
-from inference.events import Failed, Finished, Started
+from inference.events import Failed, Finished, PromptLogprobs, Started
 from inference.gateway.relay import MOST_CONTROL_ENTRIES
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Seen:
         elif isinstance(event, Finished | Failed):
             self.final = True
             self.prompt_tokens, self.completion_tokens = event.prompt_tokens, event.completion_tokens
-        else:
+        elif not isinstance(event, PromptLogprobs):
             self.completion_tokens = max(self.completion_tokens, event.completion_tokens)
 
 
