@@ -8,11 +8,15 @@ from typing import Any
 
 from llguidance import LLMatcher
 
+from inference.engine import multiples
 from inference.engine.grammar import GrammarError
 from inference.grammars import Grammar, JsonObject, JsonSchema, Regex, ToolCall
 
 #: Of a client's own rules: nested repetitions take the square of their length to compile, here about a second.
 _LONGEST_RULES = 16 * 1024
+
+#: Of `multipleOf`, all of a schema together.
+_MOST_REMAINDERS = 10_000
 
 #: Enough to indent with; without a bound a model may write spaces to the end of its tokens.
 _WHITESPACE = r"[ \t\r\n]{1,40}"
@@ -31,7 +35,7 @@ def definition(grammar: Grammar) -> str:
             case Regex():
                 return str(LLMatcher.grammar_from_regex(_short(grammar.pattern)))
             case _:
-                return str(LLMatcher.grammar_from_lark(_short(grammar.text)))
+                return lark(grammar.text)
     except UnicodeError as fault:
         raise GrammarError("The grammar holds half of a surrogate pair.") from fault
 
@@ -56,12 +60,20 @@ def tool_call(tools: Mapping[str, str], *, strict: bool) -> str:
     return str(LLMatcher.grammar_from_lark("\n".join(rules)))
 
 
+def lark(text: str) -> str:
+    if "%json" in text:  # what is checked of a schema would not be of this one
+        raise GrammarError("A grammar cannot hold a JSON schema: send the schema itself.")
+    return str(LLMatcher.grammar_from_lark(_short(text)))
+
+
 def _checked(schema: str, more: Mapping[str, Any] | None = None) -> str:
     """The schema as plain JSON, with what is put into it. Raises GrammarError where it is no object."""
     try:
         read = json.loads(schema)
         if not isinstance(read, dict):
             raise GrammarError("The schema is no JSON object.")
+        if multiples.states(read) > _MOST_REMAINDERS:
+            raise GrammarError("The numbers of `multipleOf` are too large for a grammar, or have too little in common.")
         return json.dumps({**read, **(more or {})})
     except RecursionError:
         raise GrammarError("The schema is nested too deeply.") from None

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -179,6 +180,9 @@ def test_keywords_that_cannot_be_enforced_are_named_when_strict_and_left_out_oth
         lambda: definition(ToolCall({"name": "[]"})),
         lambda: definition(ToolCall({"name": nested(3000)})),
         lambda: definition(ToolCall({})),
+        lambda: schema_of({"type": "integer", "multipleOf": 999_983}, strict=False),
+        lambda: schema_of({"anyOf": [{"multipleOf": 0.00997}, {"multipleOf": 991}]}, strict=False),
+        lambda: lark('start: %json {"multipleOf": 999983}'),
         lambda: regex("\ud800"),
         lambda: lark("start: \ud800"),
     ],
@@ -186,6 +190,14 @@ def test_keywords_that_cannot_be_enforced_are_named_when_strict_and_left_out_oth
 def test_a_grammar_that_is_none_is_refused(grammars: Grammars, definition: Any) -> None:
     with pytest.raises(GrammarError):
         grammars.compile(definition())
+
+
+def test_steps_that_are_usual_are_kept(grammars: Grammars) -> None:
+    for step in (0.01, 5, 1000, 86_400, 65_536, 0.125):
+        number = {"type": "number", "multipleOf": step, "minimum": 0, "maximum": 10 * step}
+        [text] = write([row_of(grammars.compile(schema_of(number, strict=True)))])
+        assert isinstance(text, str)
+        assert Decimal(text) % Decimal(str(step)) == 0
 
 
 def nested(depth: int) -> str:
