@@ -110,7 +110,7 @@ def _told(turn: Turn, logits: Tensor) -> list[TokenLogprob]:
     if top is None or not tokens:
         return []
     vocabulary = turn.generation.model.vocabulary
-    return [vocabulary.spelled(each) for each in logprobs(logits, tokens, top=[top] * len(tokens))]
+    return [vocabulary.spelled(each) for each in logprobs(logits[: len(tokens)], tokens, top=[top] * len(tokens))]
 
 
 def _advanced(turn: Turn, read: Read) -> Outcome:

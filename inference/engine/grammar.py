@@ -56,6 +56,7 @@ class Grammars:
         self._maskers = _deep_threads("grammar-mask")
         self._turn = threading.Condition()
         self._compiling: set[str | None] = set()
+        self._closed = False
 
     def compile(self, definition: str, *, account: str | None = None) -> Constraint:
         """A definition of `grammar_definitions`, ready for one sequence. Raises GrammarError and GrammarBusyError."""
@@ -71,10 +72,13 @@ class Grammars:
             matcher = compiled.result(COMPILE_S)
         except TimeoutError:
             raise GrammarError(f"The grammar takes more than {COMPILE_S:g} s to compile: make it smaller.") from None
+        if self._closed:
+            raise GrammarBusyError("The model is being unloaded.")
         return Constraint(matcher, self._maskers, self._vocabulary)
 
     def close(self) -> None:
         """Compile and mask no more. What runs already runs to its end, but nobody waits for it."""
+        self._closed = True
         for pool in (self._compilers, self._maskers):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -151,13 +155,13 @@ class Constraint:
             if after is not None:
                 self._matcher.consume_token(after)
             bits = self._matcher.compute_bitmask()
-            self.error = _sentence(self._matcher) if self._matcher.is_error() else ""
-            self.complete = not self.error and self._matcher.is_stopped()
+            if not self._matcher.is_error():
+                self.complete = self._matcher.is_stopped()
+                return _unpacked(bits, self._vocabulary.width)
+            self.error = _sentence(self._matcher)
         except BaseException:  # a panic of the library is no Exception, and would end the thread that owns the device
             self.error = "The grammar failed while the answer was being written."
-        if self.error:
-            return torch.ones(self._vocabulary.width, dtype=torch.bool)
-        return _unpacked(bits, self._vocabulary.width)
+        return torch.ones(self._vocabulary.width, dtype=torch.bool)
 
 
 _starting_threads = threading.Lock()
