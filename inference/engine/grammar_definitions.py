@@ -38,6 +38,10 @@ def definition(grammar: Grammar) -> str:
                 return lark(grammar.text)
     except UnicodeError as fault:
         raise GrammarError("The grammar holds half of a surrogate pair.") from fault
+    except Exception:
+        raise
+    except BaseException as fault:  # a panic of the library is no Exception
+        raise GrammarError("The grammar cannot be read.") from fault
 
 
 def json_schema(schema: str, *, strict: bool) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+logger = logging.getLogger(__name__)
 
 #: Work waits for threads of its own more than it uses them, so these are cheap.
 _THREADS = 16
@@ -36,7 +39,11 @@ class Turns:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, account: str | None) -> None:
-        self._waiting[account][0]()
+        work = self._waiting[account][0]
+        try:
+            work()
+        except BaseException:  # a library in Rust panics with what is no Exception
+            logger.exception("work of an account raised")
         with self._lock:
             waiting = self._waiting[account]
             waiting.popleft()

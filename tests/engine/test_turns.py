@@ -48,3 +48,13 @@ def test_nobody_waits_for_another_account_however_much_that_has(turns: Turns) ->
         assert reached.wait(WAIT_S)
     finally:
         go_on.set()
+
+
+def test_work_that_raises_does_not_end_the_turns_of_its_account(turns: Turns) -> None:
+    def panic() -> None:
+        raise BaseException("as a library in Rust does")
+
+    reached = threading.Event()
+    turns.add("a", panic)
+    turns.add("a", reached.set)
+    assert reached.wait(WAIT_S)
