@@ -19,7 +19,8 @@ SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill proof-logits
+.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
+	proof-logits proof-grammar
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -72,6 +73,9 @@ proof-kill: $(DEV)  ## Kill gateways, neurons and servers under load, 50 rounds,
 
 proof-logits: $(DEV)  ## Compare the engine's logits with transformers in float32, 20 batches of each architecture
 	@$(PYTHON) -m tests.proofs.logits $(ARGS)
+
+proof-grammar: $(DEV)  ## Ask for answers to 200 schemas, check each, and press on the engine with 50 hostile grammars
+	@$(PYTHON) -m tests.proofs.grammar $(ARGS)
 
 # -- the virtual environment ---------------------------------------------------------------------
 

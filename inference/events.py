@@ -1,9 +1,10 @@
 """What comes out of a model: events, not text (MISSION N5). Every wire dialect is a projection of this one stream.
 
-The order of one request's events is `Started`, any number of `Text`, one `Ended` for each of its `n` choices after the
-choice's last `Text`, then exactly one of `Finished` and `Failed`. A request that is refused has only `Failed`; one that
-is cancelled or breaks has no `Ended` for the choices that were open. Counts are the engine's own, cumulative over all
-choices: the request's total at that moment, by which it is billed if nothing follows.
+The order of one request's events is `Started`, `PromptLogprobs` where they were asked for, any number of `Text`, one
+`Ended` for each of its `n` choices after the choice's last `Text`, then exactly one of `Finished` and `Failed`. A
+request that is refused has only `Failed`; one that is cancelled or breaks has no `Ended` for the choices that were
+open. Counts are the engine's own, cumulative over all choices: the request's total at that moment, by which it is
+billed if nothing follows.
 On the wire each event is a small msgpack array, led by its tag.
 """
 
@@ -29,12 +30,37 @@ class Started(msgspec.Struct, frozen=True, array_like=True, tag=0):
     cached_tokens: int = 0
 
 
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token and its log-probability, as the model gave it: before temperature, penalties, bias, cuts and grammar.
+
+    `spelling` is the token's own bytes, which may be no whole characters. `top` holds the likeliest tokens, the
+    likeliest first, their own `top` empty. `logprob` may be minus infinity; it is None for the first token of a prompt,
+    which nothing comes before.
+    """
+
+    token: int
+    spelling: bytes
+    logprob: float | None
+    top: list[TokenLogprob] = []
+
+
+class PromptLogprobs(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The next tokens of the prompt, in order, a piece for each step that read some. Once for all choices."""
+
+    tokens: list[TokenLogprob]
+
+
 class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Visible text of one choice: whole characters only, never a part of a stop string."""
+    """Visible text of one choice: whole characters only, never a part of a stop string.
+
+    `logprobs`, where they were asked for, are of the tokens that are in the text of this choice by now and were not
+    before. The text is empty only where tokens are left that no text came of.
+    """
 
     text: str
     completion_tokens: int
     index: int = 0
+    logprobs: list[TokenLogprob] = []
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -61,7 +87,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The end of a request that was refused or broke. `code` is one of MISSION G12's, or None where none fits.
 
     `diagnostics` ride inside the client's error object. What had been generated until then is counted. `retry_after_s`
-    is for what may be sent again, and `status` is there where the code alone does not say it. One code is for the
+    is for what may be sent again, and `status` is there where the code alone does not say it. `param` is the field of
+    the request that is at fault, by its name in Chat Completions; other dialects translate it. One code is for the
     gateway alone, which extends the reservation or refuses the client: `grant_exceeded`.
     """
 
@@ -71,11 +98,12 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    param: str | None = None
     retry_after_s: int | None = None
     status: int | None = None
 
 
-Event = Started | Text | Ended | Finished | Failed
+Event = Started | PromptLogprobs | Text | Ended | Finished | Failed
 
 #: The last event of a request is one of these, and there is exactly one of them.
 FINAL = (Finished, Failed)

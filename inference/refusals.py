@@ -10,6 +10,7 @@ STATUS_OF_CODE = {
     "model_not_found": 404,
     "missing_model_field": 400,
     "context_length_exceeded": 400,
+    "invalid_value": 400,
     "vision_unsupported": 400,
     "template_render_failed": 422,
     "rate_limit_exceeded": 429,

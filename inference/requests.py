@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from inference.grammars import Grammar
+
 #: A message in the shape that chat templates take: `role`, `content` (text or None) and, for tool use,
 #: `tool_calls` (arguments as objects), `tool_call_id` and `name`.
 Message = dict[str, Any]
@@ -44,7 +46,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     `n` sequences, its choices, continue the one prompt. `max_tokens` is the output bound of each of them; the engine
     never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
     tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
-    `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send larger pieces.
+    `stop` holds up to four strings, none of which appears in the text; `stop_token_ids` end an answer as the model's
+    own end tokens do, which `ignore_eos` makes ordinary ones, for benchmarks. `stream` false lets a neuron send larger
+    pieces.
+    `prompt` is the whole text, or its tokens, instead of `messages`, and passes through no chat template: what spells a
+    control token in it is one. `prompt_logprobs` asks for those of the prompt, and for so many top ones of each token.
+    `grammar` is what every choice keeps to.
     `account` and `key` say whose share of the device this takes, and an account finds its own prompts in memory and
     nobody else's; None are all that have none. Of a higher `priority` are those that are served first, whatever their
     shares, and that take the places of lower ones. After `timeout_s` seconds the request ends, done or not.
@@ -52,12 +59,17 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
     id: str
     model: str
-    messages: list[Message]
+    messages: list[Message] = []
+    prompt: str | list[int] | None = None
     n: int = 1
     max_tokens: int = DEFAULT_MAX_TOKENS
     granted: int | None = None
     sampling: Sampling = Sampling()
     stop: list[str] = []
+    stop_token_ids: list[int] = []
+    ignore_eos: bool = False
+    grammar: Grammar | None = None
+    prompt_logprobs: int | None = None
     stream: bool = False
     account: str | None = None
     key: str | None = None

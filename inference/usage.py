@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inference.events import Ended, Event, Failed, Finished, Started, Text
+from inference.events import Ended, Event, Failed, Finished, PromptLogprobs, Started, Text
 
 
 class Usage(NamedTuple):
@@ -23,6 +23,8 @@ class Usage(NamedTuple):
                 return Usage(event.prompt_tokens, event.completion_tokens, event.cached_tokens)
             case Text() | Ended():
                 return self._replace(completion_tokens=max(self.completion_tokens, event.completion_tokens))
+            case PromptLogprobs():
+                return self
 
     def at_least(self, other: tuple[int, int, int]) -> Usage:
         return Usage(*map(max, self, other))

@@ -1,13 +1,16 @@
-"""What is checked of a request before it waits for the device, on the thread that submits it."""
+"""What is done with a request before it waits for the device, on a thread that does not own one."""
 
 from __future__ import annotations
 
 import logging
 
 from inference import grants
+from inference.engine import checks, grammar_definitions
 from inference.engine.generation import Generation
+from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
 from inference.events import Failed
+from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
@@ -16,22 +19,53 @@ logger = logging.getLogger(__name__)
 def admit(
     request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
 ) -> Generation | Failed:
-    """Render, tokenize and measure the prompt, against the context first and then against the grant.
+    """Render, tokenize and measure the prompt, against the context first and then against the grant; then the grammar.
 
-    A fault in template or tokenizer fails this request alone.
+    A fault in any of it fails this request alone. May take seconds where there is a grammar.
     """
     if model is None:
         return not_loaded(request.model)
     try:
-        prompt_ids = model.prompts.encode(request.messages)
-        if len(prompt_ids) > model.facts.input_limit_tokens:
-            return too_long(len(prompt_ids), model)
-        bound = min(request.max_tokens, model.facts.context_tokens - len(prompt_ids))
-        over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
-        return over_grant or Generation(request, model, prompt_ids, bound=bound, deadline=deadline)
+        return checks.refusal(request, model) or _admit(request, model, deadline)
+    except GrammarError as fault:
+        return checks.invalid(grammar_field(request.grammar), str(fault))
+    except GrammarBusyError as fault:
+        return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
     except Exception:
         logger.exception("request %s could not be prepared", request.id)
         return Failed(None, "The messages could not be turned into a prompt for this model.")
+
+
+def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Failed:
+    prompt_ids = _prompt_ids(request, model)
+    if not prompt_ids:
+        return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
+    if len(prompt_ids) > model.facts.input_limit_tokens:
+        return too_long(len(prompt_ids), model)
+    bound = min(request.max_tokens, model.facts.context_tokens - len(prompt_ids))
+    over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
+    return over_grant or Generation(
+        request, model, prompt_ids, bound=bound, deadline=deadline, constraint=_constraint(request, model)
+    )
+
+
+def _prompt_ids(request: GenerationRequest, model: LoadedModel) -> list[int]:
+    if request.prompt is None:
+        return model.prompts.encode(request.messages)
+    return model.prompts.encode_text(request.prompt) if isinstance(request.prompt, str) else request.prompt
+
+
+def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:
+    if request.grammar is None:
+        return None
+    return model.grammars.compile(grammar_definitions.definition(request.grammar), account=request.account)
+
+
+def grammar_field(grammar: Grammar | None) -> str:
+    """The field of Chat Completions that a grammar comes from, ours where it has none."""
+    if isinstance(grammar, JsonObject | JsonSchema):
+        return "response_format"
+    return "tools" if isinstance(grammar, ToolCall) else "grammar"
 
 
 def not_loaded(model_id: str) -> Failed:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+from torch import Tensor
+
 from inference.engine.blocks import BLOCK_TOKENS, Extent
-from inference.engine.generation import Generation
+from inference.engine.generation import Generation, Read
+from inference.engine.grammar import GrammarError
+from inference.engine.logprobs import logprobs
 from inference.engine.model import LoadedModel
 from inference.engine.owner import is_device_fault
-from inference.engine.sampler import Chosen, Fault, sample
+from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.engine.scheduler import Turn
-from inference.events import Event
+from inference.events import Event, TokenLogprob
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ def compute(turns: Sequence[Turn]) -> Iterator[Outcome]:
 
 def _compute_together(turns: list[Turn]) -> Iterator[Outcome]:
     try:
-        results = _sampled(turns)
+        results = _read(turns)
     except Exception as fault:
         if is_device_fault(fault):
             raise
@@ -49,30 +54,69 @@ def _compute_together(turns: list[Turn]) -> Iterator[Outcome]:
     for turn, result in zip(turns, results, strict=True):
         if turn.generation.ended:  # by a fault in another of its sequences
             continue
-        if not isinstance(result, Exception):
+        if isinstance(result, Read):
             yield _advanced(turn, result)
-        elif len(turns) > 1:
+        elif len(turns) > 1 and not isinstance(result, GrammarError):
             yield from _compute_together([turn])
         else:
             yield _failed(turn.generation, result)
 
 
-def _sampled(turns: list[Turn]) -> list[int | Exception | None]:
-    """One forward, and of each turn the token sampled after it; None where none is wanted."""
+def _read(turns: list[Turn]) -> list[Read | Exception]:
+    """One forward, and what it brought each turn."""
     parts = [turn.sequence.part(turn.tokens) for turn in turns]
     logits, _ = turns[0].generation.model.runner.run(parts)
-    wanted = [turn.sequence.sampler_row for turn, part in zip(turns, parts, strict=True) if part.wanted]
-    chosen = iter(sample(logits, wanted) if wanted else [])
-    return [_token(next(chosen)) if part.wanted else None for part in parts]
+    stops = list(accumulate(part.wanted for part in parts))
+    sampled = [place for place, turn in enumerate(turns) if turn.sequence.samples(turn.tokens)]
+    late = {place for place in sampled if not turns[place].sequence.sampler_row.ready}
+    chosen = _sample(
+        {
+            stops[place] - 1: turns[place].sequence.sampler_row
+            for place in sampled
+            if place not in late and not turns[place].sequence.sampler_row.complete
+        },
+        logits,
+    )
+    results: list[Read | Exception] = []
+    for place, (turn, part) in enumerate(zip(turns, parts, strict=True)):
+        token = chosen.get(stops[place] - 1) if part.wanted else None
+        if isinstance(token, Exception):
+            results.append(token)
+            continue
+        told = _told(turn, logits[stops[place] - part.wanted : stops[place]])
+        results.append(Read(turn.tokens - (place in late), token, told, place in late))
+    return results
 
 
-def _token(chosen: Chosen | Fault) -> int | Exception:
-    return FloatingPointError(chosen.reason) if isinstance(chosen, Fault) else chosen.token
+def _sample(rows: dict[int, SamplerRow], logits: Tensor) -> dict[int, Chosen | Exception]:
+    """The token of each of these rows of the logits."""
+    if not rows:
+        return {}
+    sampled = sample(logits if len(rows) == len(logits) else logits[list(rows)], list(rows.values()))
+    return {
+        place: _exception(row, chosen) if isinstance(chosen, Fault) else chosen
+        for (place, row), chosen in zip(rows.items(), sampled, strict=True)
+    }
 
 
-def _advanced(turn: Turn, token_id: int | None) -> Outcome:
+def _exception(row: SamplerRow, fault: Fault) -> Exception:
+    """A grammar that cannot go on is told to the client; logits that are no numbers are ours."""
+    broken = row.constraint is not None and row.constraint.error
+    return GrammarError(fault.reason) if broken else FloatingPointError(fault.reason)
+
+
+def _told(turn: Turn, logits: Tensor) -> list[TokenLogprob]:
+    """Log-probabilities of prompt tokens, each by the logits of the token before it."""
+    top, tokens = turn.generation.request.prompt_logprobs, turn.sequence.told(turn.tokens)
+    if top is None or not tokens:
+        return []
+    vocabulary = turn.generation.model.vocabulary
+    return [vocabulary.spelled(each) for each in logprobs(logits[: len(tokens)], tokens, top=[top] * len(tokens))]
+
+
+def _advanced(turn: Turn, read: Read) -> Outcome:
     try:
-        return Outcome(turn.generation, turn.generation.advance(turn.sequence, turn.tokens, token_id))
+        return Outcome(turn.generation, turn.generation.advance(turn.sequence, read))
     except Exception as fault:
         return _failed(turn.generation, fault)
 

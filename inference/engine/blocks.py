@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from inference.engine.free_blocks import FreeBlocks
-from inference.engine.prefix_cache import Prefix, PrefixCache
+from inference.engine.prefix_cache import Prefix, PrefixCache, Salt
 
 #: Tokens in a block, the unit in which memory is given out and shared.
 BLOCK_TOKENS = 16
@@ -142,10 +142,12 @@ class BlockTable:
     `room_tokens` is what it may come to. Its full blocks can be found by tables of the same account.
     """
 
-    def __init__(self, pool: BlockPool, *, account: str | None = None, room_tokens: int = 0) -> None:
+    def __init__(
+        self, pool: BlockPool, *, account: str | None = None, extended: bool = False, room_tokens: int = 0
+    ) -> None:
         self.blocks: list[int] = []
         self._pool = pool
-        self._account = account
+        self._salt = Salt(account, extended)
         self._room_tokens = room_tokens
         self._prefixes: list[Prefix] = []  # of its first blocks
 
@@ -181,7 +183,7 @@ class BlockTable:
         """Make the full blocks findable; `read_tokens` of the tokens are written and right."""
         for at in range(len(self._prefixes), read_tokens // BLOCK_TOKENS):
             content = token_ids[at * BLOCK_TOKENS : (at + 1) * BLOCK_TOKENS]
-            before = self._prefixes[-1].number if self._prefixes else self._account
+            before = self._prefixes[-1].number if self._prefixes else self._salt
             prefix = self._pool.prefixes.keep(self.blocks[at], before, content)
             if prefix is None:
                 return
@@ -189,7 +191,7 @@ class BlockTable:
 
     def _known(self, token_ids: Sequence[int]) -> list[Prefix]:
         """The last token is left out: its logits are needed."""
-        return self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=BLOCK_TOKENS)
+        return self._pool.prefixes.find(self._salt, token_ids[:-1], block_tokens=BLOCK_TOKENS)
 
     def _can_grow(self, *, over_kept: bool) -> bool:
         return len(self.extents()) == 1 and self._pool.may_grow_behind(self.blocks[-1], over_kept=over_kept)
@@ -221,7 +223,8 @@ class BlockTable:
 
     def fork(self, tokens: int) -> BlockTable:
         """A table that begins with the same `tokens` tokens and shares their blocks."""
-        fork = BlockTable(self._pool, account=self._account, room_tokens=self._room_tokens)
+        fork = BlockTable(self._pool, room_tokens=self._room_tokens)
+        fork._salt = self._salt
         fork.blocks = self.blocks[: blocks_for(tokens)]
         fork._prefixes = self._prefixes[: tokens // BLOCK_TOKENS]
         self._pool.share(fork.blocks)

@@ -37,6 +37,11 @@ class Detokenizer:
             return ""
         return self._release(len(self._held) - _UNFINISHED_TOKENS)
 
+    @property
+    def held_tokens(self) -> int:
+        """How many of the last tokens have no text yet, because their character is unfinished."""
+        return len(self._held)
+
     def flush(self) -> str:
         """The rest at the end of a sequence. A character that was never finished is not text and is left out."""
         return self._added_by(self._held).rstrip(_NO_CHARACTER)

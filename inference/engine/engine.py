@@ -21,10 +21,13 @@ from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.scheduler import Scheduler
 from inference.engine.stepping import Stepping
 from inference.engine.submissions import Load, Publish, Submissions
-from inference.events import FINAL, Event, Failed
+from inference.engine.turns import Turns
+from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
+
+ENGINE_CLOSING = "The engine is closing."
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,14 @@ class Engine:
         self._submissions = Submissions(publish)
         self._scheduler = Scheduler(max_in_flight)
         self._stepping = Stepping(
-            self._scheduler, self._submissions, self._models, clock=clock, proves_when_idle=proves_when_idle
+            self._scheduler,
+            self._submissions,
+            self._models,
+            clock=clock,
+            wake=lambda: self._owner.nudge(),  # noqa: PLW0108 - there is no owner yet
+            proves_when_idle=proves_when_idle,
         )
+        self._turns = Turns("admission")
         self._owner = DeviceOwner(
             f"device {device}", step=self._stepping.advance, broken=self._give_up, rebuild=self._models.reload
         )
@@ -102,18 +111,24 @@ class Engine:
     # -- requests --------------------------------------------------------------------------------
 
     def submit(self, request: GenerationRequest) -> None:
-        """Check a request on the calling thread and queue it. A refusal is an event, never an exception."""
+        """Check a request on the calling thread and queue it; on a thread of ours, later, where a grammar takes long.
+
+        A refusal is an event, never an exception.
+        """
         deadline = None if request.timeout_s is None else self._clock() + request.timeout_s
-        if not self._submissions.begin(request.id):
+        compiles = request.grammar is not None
+        if not self._submissions.begin(request.id, compiles=compiles):
             logger.warning("request %s is here already: the second one is dropped", request.id)
-            return
-        admitted = admit(request, self._models.get(request.model), deadline=deadline)
-        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
-        if refusal:
-            self._submissions.deliver([(request.id, refusal)])
+        elif compiles:
+            self._admit_in_turn(request, deadline)
+        else:
+            self._admit(request, deadline)
 
     def cancel(self, request_id: str) -> bool:
         """Flag a request to be ended in the next step. False if it is not here, or not any more."""
+        if self._submissions.stop_compiling(request_id):  # which cannot be interrupted, but nobody waits for it now
+            self._submissions.deliver([(request_id, Finished("cancelled", 0, 0))])
+            return True
         if not self._submissions.cancel(request_id):
             return False
         logger.info("request %s: cancel flag set at step %d", request_id, self.step)
@@ -150,7 +165,10 @@ class Engine:
         """End every request, give the device back, and refuse what comes later."""
         if not self._models.close():
             return
-        self._owner.call(lambda: self._stepping.end_all("The engine is closing."))
+        self._turns.close()
+        for request_id in self._submissions.compiling():
+            self._refuse_compiling(request_id)
+        self._owner.call(lambda: self._stepping.end_all(ENGINE_CLOSING))
         self._owner.close()
 
     # -- between threads -------------------------------------------------------------------------
@@ -161,6 +179,33 @@ class Engine:
             return self._owner.call(work)
         except OwnerClosedError:
             raise LoadError(CLOSING) from None
+
+    def _admit_in_turn(self, request: GenerationRequest, deadline: float | None) -> None:
+        """Later, on a thread for it: one at a time for each account."""
+        try:
+            self._turns.add(request.account, lambda: self._admit_compiling(request, deadline))
+        except RuntimeError:
+            self._refuse_compiling(request.id)
+
+    def _admit_compiling(self, request: GenerationRequest, deadline: float | None) -> None:
+        """Admit a request whose grammar had to wait for its turn, unless it was cancelled meanwhile."""
+        if not self._submissions.is_compiling(request.id):
+            return
+        admitted = admit(request, self._models.get(request.model), deadline=deadline)
+        if self._submissions.stop_compiling(request.id):
+            self._take_in(request.id, admitted)
+
+    def _refuse_compiling(self, request_id: str) -> None:
+        if self._submissions.stop_compiling(request_id):
+            self._submissions.deliver([(request_id, Failed("service_unavailable", ENGINE_CLOSING))])
+
+    def _admit(self, request: GenerationRequest, deadline: float | None) -> None:
+        self._take_in(request.id, admit(request, self._models.get(request.model), deadline=deadline))
+
+    def _take_in(self, request_id: str, admitted: Generation | Failed) -> None:
+        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
+        if refusal:
+            self._submissions.deliver([(request_id, refusal)])
 
     def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread."""

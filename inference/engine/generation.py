@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from inference import grants
 from inference.engine.blocks import BlockTable
+from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
+from inference.engine.sampler import Chosen
 from inference.engine.sequence import Sequence
-from inference.events import ChoiceReason, Ended, Event, Failed, Finished, Started, Text
+from inference.events import (
+    ChoiceReason,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    PromptLogprobs,
+    Started,
+    Text,
+    TokenLogprob,
+)
 from inference.requests import GenerationRequest
+
+
+class Read(NamedTuple):
+    """What a forward brought one sequence: so many tokens read, and the one sampled after the last of them, if any.
+
+    `prompt` are log-probabilities of prompt tokens, where they were asked for. `late` says that no token was sampled
+    because the mask of its grammar is not ready; the last token has to be read again.
+    """
+
+    tokens: int
+    chosen: Chosen | None
+    prompt: list[TokenLogprob]
+    late: bool
 
 
 class Generation:
@@ -26,8 +53,10 @@ class Generation:
         *,
         bound: int,
         deadline: float | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.id = request.id
+        self.request = request
         self.account, self.key, self.priority = request.account, request.key, request.priority
         self.deadline = deadline
         self.model = model
@@ -39,7 +68,15 @@ class Generation:
         self._reasons: set[ChoiceReason] = set()
         most_tokens = grants.most_tokens(request, prompt_tokens=self._prompt_tokens, bound=bound)
         self.sequences = [
-            Sequence(index, request, model, prompt_ids, most_tokens=most_tokens) for index in range(request.n)
+            Sequence(
+                index,
+                request,
+                model,
+                prompt_ids,
+                most_tokens=most_tokens,
+                constraint=constraint.fork() if constraint and index else constraint,
+            )
+            for index in range(request.n)
         ]
 
     @property
@@ -72,21 +109,21 @@ class Generation:
         if all(one.begun for one in self.sequences):
             self.unshare_prompt()
 
-    def advance(self, sequence: Sequence, tokens: int, token_id: int | None) -> list[Event]:
-        """Take what a step brought one sequence: so many tokens read, and the token sampled after the last of them.
-
-        The end of the last sequence is the end of the request.
-        """
+    def advance(self, sequence: Sequence, read: Read) -> list[Event]:
+        """Take what a step brought one sequence. The end of the last sequence is the end of the request."""
         events: list[Event] = [] if self._started else [Started(self._prompt_tokens, self.cached_tokens)]
         self._started = True
-        sequence.read(tokens)
+        if told := sequence.tell(read.prompt):
+            events.append(PromptLogprobs(told))
+        sequence.read(read.tokens)
+        sequence.late = read.late
         if sequence.unread_tokens:
             return events
         if not self._prompt_read:
             self._share_prompt(sequence)
-        piece = sequence.accept(token_id)
-        if piece.text:
-            events.append(Text(piece.text, self.completion_tokens, sequence.index))
+        piece = sequence.accept(read.chosen)
+        if not piece.shown.empty:
+            events.append(Text(piece.shown.text, self.completion_tokens, sequence.index, piece.shown.logprobs))
         if piece.end is None:
             return events
         sequence.release()
@@ -99,12 +136,18 @@ class Generation:
 
     def cancelled(self) -> Finished:
         """The end of a request whose cancel flag was seen. A prompt that was never begun counts as none."""
-        cached_tokens = self.cached_tokens if self._started else 0
-        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, cached_tokens)
+        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, self._billable_cached_tokens)
 
-    def failed(self, code: str | None, message: str) -> Failed:
-        """The end of a request that cannot go on."""
-        return Failed(code, message, {}, self._billable_prompt_tokens, self.completion_tokens)
+    def failed(self, code: str | None, message: str, *, param: str | None = None) -> Failed:
+        """The end of a request that cannot go on, at the fault of its field `param` where it is its own."""
+        return Failed(
+            code,
+            message,
+            prompt_tokens=self._billable_prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self._billable_cached_tokens,
+            param=param,
+        )
 
     def release(self) -> None:
         """End it with all its sequences, and let go of the device's memory."""
@@ -127,3 +170,7 @@ class Generation:
     @property
     def _billable_prompt_tokens(self) -> int:
         return self._prompt_tokens if self._started else 0
+
+    @property
+    def _billable_cached_tokens(self) -> int:
+        return self.cached_tokens if self._started else 0

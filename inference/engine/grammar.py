@@ -7,14 +7,16 @@ not ready sits the step out. The limits below bound what a hostile grammar costs
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import torch
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
-from tokenizers import Tokenizer
+from llguidance import LLMatcher, LLParserLimits
 
-#: Seconds that a request waits for its grammar, the wait for a turn included.
+from inference.engine.vocabulary import Vocabulary
+
+#: Seconds that a grammar has to compile; and that it waits, for its account's turn and then for a thread.
 COMPILE_S = 2.0
 #: Fuel goes at 14,000 to 50,000 units a millisecond; the rest is the library's own defaults, several times too large.
 _LIMITS = LLParserLimits(
@@ -37,43 +39,53 @@ class GrammarError(ValueError):
     """A grammar that is not taken, as a sentence for whoever sent it."""
 
 
+class GrammarBusyError(Exception):
+    """No turn to compile came up in time, as a sentence. The same request can be sent again."""
+
+
 class Grammars:
     """Compiles grammars for the vocabulary of one model; callable from any thread but the device's.
 
-    `vocabulary` is the width of the model's logits. One compile at a time for each account, the anonymous ones (None)
-    together, so that nobody keeps all the threads busy with schemas.
+    One compile at a time for each account, the anonymous ones (None) together, so that nobody keeps all the threads
+    busy with schemas.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, vocabulary: int, end_token_ids: Collection[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._tokens = LLTokenizer(_without_padding(tokenizer), n_vocab=vocabulary, eos_token=sorted(end_token_ids))
         self._compilers = _deep_threads("grammar-compile")
         self._maskers = _deep_threads("grammar-mask")
         self._turn = threading.Condition()
         self._compiling: set[str | None] = set()
+        self._closed = False
 
     def compile(self, definition: str, *, account: str | None = None) -> Constraint:
-        """A definition of `grammar_definitions`, ready for one sequence. Raises GrammarError."""
+        """A definition of `grammar_definitions`, ready for one sequence. Raises GrammarError and GrammarBusyError."""
         if len(definition) > _LONGEST_DEFINITION:
             raise GrammarError(f"The grammar is longer than {_LONGEST_DEFINITION // 1024} KiB: make it smaller.")
         self._take_turn(account)
-        compiled = self._compilers.submit(self._compile, definition)
+        begun = threading.Event()
+        compiled = self._compilers.submit(self._compile, definition, begun)
         compiled.add_done_callback(lambda _: self._end_turn(account))
+        if not begun.wait(COMPILE_S) and compiled.cancel():
+            raise GrammarBusyError("Too many grammars are being compiled: send this request later.")
         try:
             matcher = compiled.result(COMPILE_S)
         except TimeoutError:
-            compiled.cancel()
             raise GrammarError(f"The grammar takes more than {COMPILE_S:g} s to compile: make it smaller.") from None
+        if self._closed:
+            raise GrammarBusyError("The model is being unloaded.")
         return Constraint(matcher, self._maskers, self._vocabulary)
 
     def close(self) -> None:
         """Compile and mask no more. What runs already runs to its end, but nobody waits for it."""
+        self._closed = True
         for pool in (self._compilers, self._maskers):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _compile(self, definition: str) -> LLMatcher:
+    def _compile(self, definition: str, begun: threading.Event) -> LLMatcher:
+        begun.set()
         try:
-            matcher = LLMatcher(self._tokens, definition, log_level=0, limits=_LIMITS)
+            matcher = LLMatcher(self._vocabulary.tokens, definition, log_level=0, limits=_LIMITS)
             matcher.compute_bitmask()  # most of the compile is put off until the first mask, and so are its errors
         except BaseException as fault:  # a panic of the library is no Exception
             raise GrammarError("The grammar cannot be compiled.") from fault
@@ -84,7 +96,7 @@ class Grammars:
     def _take_turn(self, account: str | None) -> None:
         with self._turn:
             if not self._turn.wait_for(lambda: account not in self._compiling, COMPILE_S):
-                raise GrammarError("Another grammar of this account is still being compiled: send this one later.")
+                raise GrammarBusyError("Another grammar of this account is still being compiled: send this one later.")
             self._compiling.add(account)
 
     def _end_turn(self, account: str | None) -> None:
@@ -94,14 +106,26 @@ class Grammars:
 
 
 class Constraint:
-    """How far one sequence has come in its grammar, and which tokens may follow. `error` says why none may any more."""
+    """How far one sequence has come in its grammar, and which tokens may follow.
 
-    def __init__(self, matcher: LLMatcher, pool: ThreadPoolExecutor, vocabulary: int) -> None:
+    `error` says why none may any more; `complete` that the text is whole and nothing can be added to it. Both are as
+    new as `forbidden` when it is ready.
+    """
+
+    def __init__(
+        self,
+        matcher: LLMatcher,
+        pool: ThreadPoolExecutor,
+        vocabulary: Vocabulary,
+        forbidden: Future[torch.Tensor] | None = None,
+    ) -> None:
         self.error = ""
+        self.complete = False
+        self.end_token_ids = vocabulary.end_token_ids
         self._matcher = matcher
         self._pool = pool
         self._vocabulary = vocabulary
-        self._forbidden: Future[torch.Tensor] = pool.submit(self._mask)
+        self._forbidden = forbidden or pool.submit(self._mask)
 
     @property
     def ready(self) -> bool:
@@ -113,26 +137,31 @@ class Constraint:
         """The tokens that may not come next, bool of shape (vocabulary,) on the CPU. An error forbids all of them."""
         return self._forbidden.result()
 
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """Call it once `forbidden` is ready, at once where it is, on the thread that made it so."""
+        self._forbidden.add_done_callback(lambda _: call())
+
     def accept(self, token: int) -> None:
         """Go on with the next token of the output, and begin to work out what may follow it."""
         self._forbidden = self._pool.submit(self._mask, token)
 
     def fork(self) -> Constraint:
-        """The same for another choice of the request."""
+        """The same for another choice of the request, before any of them has begun."""
         self._forbidden.result()  # the matcher is in use until then
-        return Constraint(self._matcher.deep_copy(), self._pool, self._vocabulary)
+        return Constraint(self._matcher.deep_copy(), self._pool, self._vocabulary, self._forbidden)
 
     def _mask(self, after: int | None = None) -> torch.Tensor:
         try:
             if after is not None:
                 self._matcher.consume_token(after)
             bits = self._matcher.compute_bitmask()
-            self.error = _sentence(self._matcher) if self._matcher.is_error() else ""
+            if not self._matcher.is_error():
+                self.complete = self._matcher.is_stopped()
+                return _unpacked(bits, self._vocabulary.width)
+            self.error = _sentence(self._matcher)
         except BaseException:  # a panic of the library is no Exception, and would end the thread that owns the device
             self.error = "The grammar failed while the answer was being written."
-        if self.error:
-            return torch.ones(self._vocabulary, dtype=torch.bool)
-        return _unpacked(bits, self._vocabulary)
+        return torch.ones(self._vocabulary.width, dtype=torch.bool)
 
 
 _starting_threads = threading.Lock()
@@ -154,18 +183,10 @@ def _deep_threads(name: str) -> ThreadPoolExecutor:
 
 
 def _unpacked(bits: bytes, vocabulary: int) -> torch.Tensor:
-    """True where the bit of a token is not set."""
-    octets = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
-    places = torch.arange(8, dtype=torch.uint8)
-    return ((octets[:, None] >> places) & 1).eq(0).view(-1)[:vocabulary]
+    """True where the bit of a token is not set. Not by torch, which would start threads of its own for each of ours."""
+    allowed = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=vocabulary, bitorder="little")
+    return torch.from_numpy(allowed == 0)
 
 
 def _sentence(matcher: LLMatcher) -> str:
     return f"The grammar is not supported: {str(matcher.get_error()).splitlines()[0][:300]}"
-
-
-def _without_padding(tokenizer: Tokenizer) -> str:
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_padding()
-    copy.no_truncation()
-    return str(copy.to_str())

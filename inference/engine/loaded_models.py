@@ -14,11 +14,13 @@ import torch
 
 from inference.engine import sources, weights
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
+from inference.engine.grammar import Grammars
 from inference.engine.loading import LoadError, Progress
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import Prompts
 from inference.engine.readiness import ready_runner
 from inference.engine.runner import Runner
+from inference.engine.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ class LoadedModels:
         tokenizer = weights.read_tokenizer(folder)
         prompts = Prompts(tokenizer, model_id)
         runner = on_device(lambda: self._ready_runner(folder))
+        ends = end_token_ids(runner.network)
+        vocabulary = Vocabulary(tokenizer.backend_tokenizer, width=runner.vocabulary, end_token_ids=ends)
         load_seconds = time.monotonic() - started
         return LoadedModel(
             id=model_id,
@@ -82,15 +86,19 @@ class LoadedModels:
             facts=facts_of(runner.network, tokenizer, kv_tokens=runner.pool.tokens, load_seconds=load_seconds),
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
-            end_token_ids=end_token_ids(runner.network),
+            end_token_ids=ends,
+            vocabulary=vocabulary,
+            grammars=Grammars(vocabulary),
             runner=runner,
         )
 
     def forget(self, model_id: str) -> None:
         """One that is not here is no error."""
         with self._lock:
-            self._models.pop(model_id, None)
+            gone = self._models.pop(model_id, None)
             self._lost = [model for model in self._lost if model.id != model_id]
+        if gone:
+            gone.grammars.close()
 
     def lose(self) -> None:
         """The device is broken, and the models with it. They are remembered for the thread that takes over."""
@@ -117,7 +125,9 @@ class LoadedModels:
         """Forget all models and load no more. False if that was so already."""
         with self._lock:
             was_open, self._closed = not self._closed, True
-            self._models.clear()
+            gone, self._models = self._models, {}
+        for model in gone.values():
+            model.grammars.close()
         return was_open
 
     def _ready_runner(self, folder: Path) -> Runner:

@@ -9,8 +9,10 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from inference.engine.facts import ModelFacts
+from inference.engine.grammar import Grammars
 from inference.engine.prompts import Prompts
 from inference.engine.runner import Runner
+from inference.engine.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,8 @@ class LoadedModel:
     prompts: Prompts
     tokenizer: Tokenizer
     end_token_ids: frozenset[int]
+    vocabulary: Vocabulary
+    grammars: Grammars
     runner: Runner
 
     @property

@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-#: What comes before a block: the number of the prefix that ends there, or the account whose prompt begins with it.
-Before = int | str | None
+
+class Salt(NamedTuple):
+    """What beginnings have in common that may meet: the account, and how their positions are computed."""
+
+    account: str | None = None
+    extended: bool = False
+
+
+#: What comes before a block: the number of the prefix that ends there, or whose prompts begin with it.
+Before = int | Salt
 
 
 class Prefix(NamedTuple):
@@ -38,10 +46,10 @@ class PrefixCache:
     def __contains__(self, block: int) -> bool:
         return block in self._by_block
 
-    def find(self, account: str | None, token_ids: Sequence[int], *, block_tokens: int) -> list[Prefix]:
+    def find(self, salt: Salt, token_ids: Sequence[int], *, block_tokens: int) -> list[Prefix]:
         """The longest beginning of the tokens that is known of the account, in whole blocks."""
         found: list[Prefix] = []
-        before: Before = account
+        before: Before = salt
         for start in range(0, len(token_ids) - block_tokens + 1, block_tokens):
             prefix = self._by_content.get((before, content_of(token_ids[start : start + block_tokens])))
             if prefix is None:

@@ -42,6 +42,11 @@ class Prompts:
                 )
         return self._apply(ready, DEFAULT_TEMPLATE)
 
+    def encode_text(self, prompt: str) -> list[int]:
+        """The tokens of a prompt that is whole as it is, behind the token that begins every text of the model's."""
+        with self._one_at_a_time:
+            return cast(list[int], self._tokenizer.encode(prompt))
+
     def _apply(self, messages: list[Message], template: str | None) -> list[int]:
         """transformers renders in a sandbox. The spelling of a control token in a client's text stays ordinary text."""
         with self._one_at_a_time:

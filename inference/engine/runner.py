@@ -19,14 +19,14 @@ from inference.engine.step import Span, Step
 class Part(NamedTuple):
     """The next tokens of one sequence: `token_ids` come behind `first` tokens that were read before.
 
-    Their slots in `table` are reserved. `wanted` says whether the logits after the last of them are. `extended` says
-    that the sequence may pass the length up to which a model with LongRoPE uses its short factors.
+    Their slots in `table` are reserved. `wanted` says after how many of them, the last ones, the logits are. `extended`
+    says that the sequence may pass the length up to which a model with LongRoPE uses its short factors.
     """
 
     token_ids: list[int]
     first: int
     table: BlockTable
-    wanted: bool
+    wanted: int
     extended: bool = False
 
 
@@ -50,7 +50,8 @@ class Runner:
     def run(self, parts: Sequence[Part]) -> tuple[Tensor, Step]:
         """Read the parts in one forward.
 
-        Returns float32 logits of shape (wanted parts, vocabulary), in the order of the parts, and the step as it went.
+        Returns float32 logits of shape (wanted of all parts, vocabulary), in the order of the parts and their tokens,
+        and the step as it went.
         """
         order = sorted(range(len(parts)), key=lambda index: _reading_order(parts[index]))
         laid, spans = [parts[index] for index in order], []
@@ -60,9 +61,9 @@ class Runner:
             spans.append(Span(at, stop, part.table.extents(part.first + len(part.token_ids))))
             at = stop
         step = Step(self.key_values, self._tensor([slot for part in laid for slot in _slots(part)]), spans)
-        last = {index: span.stop - 1 for index, span in zip(order, spans, strict=True)}
-        wanted = self._tensor([last[index] for index, part in enumerate(parts) if part.wanted])
-        return self._forward(laid, step, wanted), step
+        stops = {index: span.stop for index, span in zip(order, spans, strict=True)}
+        wanted = [row for index, part in enumerate(parts) for row in range(stops[index] - part.wanted, stops[index])]
+        return self._forward(laid, step, self._tensor(wanted)), step
 
     def _forward(self, parts: list[Part], step: Step, wanted: Tensor) -> Tensor:
         ids = [token for part in parts for token in part.token_ids]

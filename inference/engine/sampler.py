@@ -67,6 +67,11 @@ class SamplerRow:
         """Whether it can be sampled without waiting for its grammar; one that is not had better sit the step out."""
         return self.constraint is None or self.constraint.ready
 
+    @property
+    def complete(self) -> bool:
+        """Whether its grammar lets nothing follow. Known when it is ready."""
+        return self.constraint is not None and self.constraint.complete
+
     def adjust(self, logits: torch.Tensor) -> None:
         """Change the logits of this row, shape (vocabulary,), in place: penalties, bias, what its grammar forbids."""
         self.adjustments.apply(logits)

@@ -65,15 +65,21 @@ class Scheduler:
     def has_work(self) -> bool:
         return bool(self._running or self._waiting or self._arrived)
 
+    @property
+    def late(self) -> list[Sequence]:
+        """Those that run but sit the steps out, because the masks of their grammars are not ready."""
+        return [place.sequence for place in self._running if place.sequence.late]
+
     def plan(self) -> list[Turn]:
         """The turns of one step. Whoever is in it has the memory for it."""
         self._receive()
         self._drop_ended()
         self._admit()
         self._turns, self._prompt_tokens = {}, 0
-        for place in [place for place in self._running if place.sequence.unread_tokens == 1]:
+        ready = [place for place in self._running if place.sequence.ready]
+        for place in [place for place in ready if place.sequence.unread_tokens == 1]:
             self._take_turn(place, 1)
-        self._take_prefill_turns([place for place in self._running if place.sequence.unread_tokens > 1])
+        self._take_prefill_turns([place for place in ready if place.sequence.unread_tokens > 1])
         for place, tokens in self._turns.items():
             place.count(tokens)
         return [Turn(place.generation, place.sequence, tokens) for place, tokens in self._turns.items()]
@@ -99,7 +105,7 @@ class Scheduler:
         for place in sorted(reading, key=lambda place: (*place.standing[:3], place.read_in_step, place.number)):
             if left == 0:
                 return
-            tokens = min(left, place.sequence.unread_tokens)
+            tokens = min(left, place.sequence.readable_tokens)
             if self._take_turn(place, tokens):
                 place.read_in_step = step
                 self._prompt_tokens += tokens

@@ -6,47 +6,65 @@ from typing import NamedTuple
 
 from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockTable, blocks_for
 from inference.engine.detokenizer import Detokenizer
+from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
 from inference.engine.runner import Part
-from inference.engine.sampler import SamplerRow
+from inference.engine.sampler import Chosen, SamplerRow
 from inference.engine.stops import StopStrings
-from inference.events import ChoiceReason
+from inference.engine.transcript import NOTHING, Shown, Transcript
+from inference.events import ChoiceReason, TokenLogprob
 from inference.requests import GenerationRequest
+
+#: Logits of this many bytes at a time, where those of every token of a prompt are wanted.
+_PROMPT_LOGITS_BYTES = 64 * 1024 * 1024
 
 
 class Piece(NamedTuple):
-    """What one step of a sequence brought: text that may be shown, and the reason if the sequence ended with it."""
+    """What one step of a sequence brought: what may be shown, and the reason if the sequence ended with it."""
 
-    text: str
+    shown: Shown
     end: ChoiceReason | None = None
 
 
 class Sequence:
     """Its tokens, how many of them the model has read, and where their keys and values are.
 
-    Advanced by the owner thread only; made by others. It never samples more than `most_tokens`.
+    Advanced by the owner thread only; made by others. It never samples more than `most_tokens`. `late` says that the
+    mask of its grammar was not there when it was to be sampled; it had better sit the steps out until that is `ready`.
     """
 
     def __init__(
-        self, index: int, request: GenerationRequest, model: LoadedModel, prompt_ids: list[int], *, most_tokens: int
+        self,
+        index: int,
+        request: GenerationRequest,
+        model: LoadedModel,
+        prompt_ids: list[int],
+        *,
+        most_tokens: int,
+        constraint: Constraint | None = None,
     ) -> None:
         self.index = index
         self.running = False
         self.begun = False
         self.ended = False
+        self.late = False
         self.read_tokens = 0
         self.cached_tokens = 0
         room = len(prompt_ids) + most_tokens
-        self.table = BlockTable(model.runner.pool, account=request.account, room_tokens=room)
-        self.sampler_row = SamplerRow(request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index)
+        self._extended = model.runner.extends(room)
+        self.table = BlockTable(model.runner.pool, account=request.account, extended=self._extended, room_tokens=room)
+        self.sampler_row = SamplerRow(
+            request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index, constraint=constraint
+        )
         self._token_ids = list(prompt_ids)
         self._prompt_tokens = len(prompt_ids)
         self._most_tokens = most_tokens
         self._counted_tokens = 0
         self._model = model
-        self._extended = model.runner.extends(len(prompt_ids) + most_tokens)
-        self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
-        self._stops = StopStrings(request.stop)
+        self._end_token_ids = _end_token_ids(request, model, constraint)
+        self._transcript = Transcript(Detokenizer(model.tokenizer, prompt_ids), StopStrings(request.stop))
+        # The first choice reads the prompt, and tells of each token once, also if it has to read it again.
+        self._untold_tokens = 0 if request.prompt_logprobs is None or index else self._prompt_tokens
 
     @property
     def completion_tokens(self) -> int:
@@ -58,10 +76,22 @@ class Sequence:
         return len(self._token_ids) - self.read_tokens
 
     @property
+    def readable_tokens(self) -> int:
+        """The most that it reads in one step, as far as it is concerned."""
+        if not self._untold_tokens:
+            return self.unread_tokens
+        return min(self.unread_tokens, max(1, _PROMPT_LOGITS_BYTES // (4 * self._model.runner.vocabulary)))
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step would not be lost on it."""
+        return not self.late or self.sampler_row.ready
+
+    @property
     def missing_blocks(self) -> int:
         """Free blocks that it needs to read all its tokens and one more."""
         missing = blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
-        if self.table.blocks:
+        if self.table.blocks or self._untold_tokens:
             return missing
         return missing - self._model.runner.pool.owned(self.table.known_blocks(self._token_ids))
 
@@ -85,7 +115,12 @@ class Sequence:
         self.begun = True
 
     def _remember(self) -> None:
-        """Once at its start, and whenever it comes back after it gave way: the only look-up there is."""
+        """Once at its start, and whenever it comes back after it gave way: the only look-up there is.
+
+        Who is to be told of its prompt's log-probabilities has it computed.
+        """
+        if self._untold_tokens:
+            return
         self._copy(self.table.attach(self._token_ids))
         self.read_tokens = len(self.table.blocks) * BLOCK_TOKENS
         self._counted_tokens = max(self._counted_tokens, self.read_tokens)
@@ -99,10 +134,35 @@ class Sequence:
             self._copy([copy])
 
     def part(self, tokens: int) -> Part:
-        """The next tokens to be read; logits are wanted where a token is sampled after them."""
-        ids = self._token_ids[self.read_tokens : self.read_tokens + tokens]
-        wanted = tokens == self.unread_tokens and self.may_sample
-        return Part(ids, self.read_tokens, self.table, wanted, self._extended)
+        """The next tokens to be read; logits are wanted of tokens that `told` needs, and where one is sampled."""
+        stop = self.read_tokens + tokens
+        wanted = stop - self._first_untold if self._untold_tokens else int(self.samples(tokens))
+        ids = self._token_ids[self.read_tokens : stop]
+        return Part(ids, self.read_tokens, self.table, max(0, wanted), self._extended)
+
+    def samples(self, tokens: int) -> bool:
+        """Whether a token is sampled after the next `tokens`: by the last row of their logits."""
+        return tokens == self.unread_tokens and self.may_sample
+
+    def told(self, tokens: int) -> list[int]:
+        """The prompt tokens whose log-probabilities the next `tokens` bring: by the first rows of their logits."""
+        if not self._untold_tokens:
+            return []
+        return self._token_ids[self._first_untold + 1 : min(self.read_tokens + tokens + 1, self._prompt_tokens)]
+
+    @property
+    def _first_untold(self) -> int:
+        """The first token read next after which it is to be told how likely the following one was."""
+        return max(self.read_tokens, self._prompt_tokens - self._untold_tokens - 1)
+
+    def tell(self, tokens: list[TokenLogprob]) -> list[TokenLogprob]:
+        """Note that prompt tokens are told. Returns what there is to tell: before all others the very first token."""
+        if not self._untold_tokens:
+            return []
+        if self._untold_tokens == self._prompt_tokens:
+            tokens = [self._model.vocabulary.unpredicted(self._token_ids[0]), *tokens]
+        self._untold_tokens -= len(tokens)
+        return tokens
 
     def _copy(self, copies: list[BlockCopy]) -> None:
         for copy in copies:
@@ -131,19 +191,27 @@ class Sequence:
         self.ended, self.running = True, False
         self.table.release()
 
-    def accept(self, token_id: int | None) -> Piece:
+    def accept(self, chosen: Chosen | None) -> Piece:
         """Take the token that was sampled after all that is read; None where none might be."""
-        if token_id is None:
-            return self._end("length", "")
-        self._token_ids.append(token_id)
-        self.sampler_row.accept(token_id)
-        if token_id in self._model.end_token_ids:
-            return self._end("stop", "")
-        visible = self._stops.push(self._detokenizer.push(token_id))
-        if self._stops.hit or not self.may_sample:
-            return self._end("length", visible)
-        return Piece(visible)
+        if chosen is None:
+            return self._end("stop" if self.sampler_row.complete else "length")
+        self._token_ids.append(chosen.token)
+        if chosen.token in self._end_token_ids:
+            return self._end("stop")
+        self.sampler_row.accept(chosen.token)
+        logprob = chosen.logprob and self._model.vocabulary.spelled(chosen.logprob)
+        shown = self._transcript.push(chosen.token, logprob)
+        if self._transcript.stopped or not self.may_sample:
+            return self._end("length", shown)
+        return Piece(shown)
 
-    def _end(self, reason: ChoiceReason, visible: str) -> Piece:
-        visible += self._stops.push(self._detokenizer.flush()) + self._stops.flush()
-        return Piece(visible, "stop" if self._stops.hit else reason)
+    def _end(self, reason: ChoiceReason, shown: Shown = NOTHING) -> Piece:
+        rest = self._transcript.finish()
+        whole = Shown(shown.text + rest.text, [*shown.logprobs, *rest.logprobs])
+        return Piece(whole, "stop" if self._transcript.stopped else reason)
+
+
+def _end_token_ids(request: GenerationRequest, model: LoadedModel, constraint: Constraint | None) -> frozenset[int]:
+    """A grammar that is complete ends the answer, also where the model's own end tokens do not."""
+    own = frozenset[int]() if request.ignore_eos else model.end_token_ids
+    return own | {*request.stop_token_ids} | (constraint.end_token_ids if constraint else frozenset())

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable
 
 from inference.engine import batch
+from inference.engine.admission import grammar_field
 from inference.engine.batch import Outcome
 from inference.engine.generation import Generation
+from inference.engine.grammar import GrammarError
 from inference.engine.loaded_models import LoadedModels
 from inference.engine.scheduler import Scheduler
 from inference.engine.submissions import Submissions
@@ -20,7 +22,7 @@ OVERDUE = "The request did not end within its time limit."
 
 
 class Stepping:
-    """The owner thread's alone, except for `step`, which counts the steps taken."""
+    """The owner thread's alone, except for `step`, which counts the steps taken. `wake` asks it for another one."""
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class Stepping:
         models: LoadedModels,
         *,
         clock: Callable[[], float],
+        wake: Callable[[], None],
         proves_when_idle: bool,
     ) -> None:
         self.step = 0
@@ -36,6 +39,7 @@ class Stepping:
         self._submissions = submissions
         self._models = models
         self._clock = clock
+        self._wake = wake
         self._proves_when_idle = proves_when_idle
         self._outbox: list[tuple[str, Event]] = []
 
@@ -45,13 +49,14 @@ class Stepping:
         self._end_cancelled()
         self._end_overdue()
         started = self._clock()
-        for outcome in batch.compute(self._scheduler.plan()):
+        turns = self._scheduler.plan()
+        for outcome in batch.compute(turns):
             self._take(outcome)
         self._scheduler.took(self._clock() - started)
         if self._proves_when_idle and not self._scheduler.has_work:
             self.check()
         self._publish()
-        return self._scheduler.has_work
+        return self._scheduler.has_work and (bool(turns) or not self._sleeps())
 
     def end_all(self, message: str, *, of_model: str | None = None) -> None:
         """End every request, or every one for a model, that was checked so far."""
@@ -62,6 +67,14 @@ class Stepping:
     def check(self) -> None:
         """Prove that no block is lost: raises AssertionError."""
         self._scheduler.check(self._models.all())
+
+    def _sleeps(self) -> bool:
+        """Whether there is nothing to compute before a mask is ready; if so, the first that is wakes the thread."""
+        late = [sequence.sampler_row.constraint for sequence in self._scheduler.late]
+        for constraint in late:
+            if constraint is not None:
+                constraint.when_ready(self._wake)
+        return bool(late)
 
     def _end_cancelled(self) -> None:
         for generation in self._submissions.cancelled():
@@ -74,7 +87,10 @@ class Stepping:
 
     def _take(self, outcome: Outcome) -> None:
         generation = outcome.generation
-        if outcome.fault is not None:
+        if isinstance(outcome.fault, GrammarError):
+            param = grammar_field(generation.request.grammar)
+            self._end(generation, generation.failed("invalid_value", str(outcome.fault), param=param))
+        elif outcome.fault is not None:
             logger.error("request %s failed at step %d", generation.id, self.step, exc_info=outcome.fault)
             self._end(generation, generation.failed(None, UNCLASSIFIED))
         for event in outcome.events:

@@ -328,7 +328,7 @@ def _whole(final: Finished | Failed, meter: Meter) -> Finished:
 
 def _refusal(event: Failed) -> Refusal:
     """What a neuron refused or broke on, as the client is told."""
-    param = "messages" if event.code == "context_length_exceeded" else None
+    param = "messages" if event.code == "context_length_exceeded" else event.param
     retry_after_s = 5 if event.code == "service_unavailable" else event.retry_after_s
     return Refusal(
         event.message,

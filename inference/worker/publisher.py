@@ -36,18 +36,22 @@ class _Route:
         self.stream = stream
         self.settled = False
         self.seq = 0
-        self.held: dict[int, list[str]] = {}
+        self.held: dict[int, list[Text]] = {}
         self.tokens = 0
         self.due_s = 0.0
 
     def hold(self, text: Text) -> None:
-        self.held.setdefault(text.index, []).append(text.text)
+        self.held.setdefault(text.index, []).append(text)
         self.tokens = text.completion_tokens
 
     def release(self) -> list[Event]:
         """The text held back, a piece for each choice, with the request's newest count."""
         held, self.held = self.held, {}
-        return [Text("".join(texts), self.tokens, index) for index, texts in held.items()]
+        return [self._joined(texts) for texts in held.values()]
+
+    def _joined(self, texts: list[Text]) -> Text:
+        logprobs = [logprob for text in texts for logprob in text.logprobs]
+        return Text("".join(text.text for text in texts), self.tokens, texts[0].index, logprobs)
 
 
 class Publisher:

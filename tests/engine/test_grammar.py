@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import grammar_definitions as definitions
-from inference.engine.grammar import Constraint, GrammarError, Grammars
+from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
+from inference.engine.grammar_definitions import definition
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
+from inference.engine.vocabulary import Vocabulary
+from inference.grammars import JsonObject, JsonSchema, Lark, Regex, ToolCall
 from inference.requests import Sampling
 from tests.models import tiny_tokenizer
 
@@ -26,13 +28,25 @@ CLOSING = {**{TOKENIZER.convert_tokens_to_ids(text): 6.0 for text in '"]}'}, END
 
 @pytest.fixture(scope="module")
 def grammars() -> Iterator[Grammars]:
-    grammars = Grammars(TOKENIZER.backend_tokenizer, vocabulary=VOCABULARY, end_token_ids=[END])
+    grammars = Grammars(Vocabulary(TOKENIZER.backend_tokenizer, width=VOCABULARY, end_token_ids=[END]))
     yield grammars
     grammars.close()
 
 
 def row_of(constraint: Constraint, *, seed: int = 0) -> SamplerRow:
     return SamplerRow(Sampling(seed=seed, logit_bias=CLOSING), [], vocabulary=VOCABULARY, constraint=constraint)
+
+
+def schema_of(schema: Any, *, strict: bool) -> str:
+    return definition(JsonSchema(json.dumps(schema), strict))
+
+
+def regex(pattern: str) -> str:
+    return definition(Regex(pattern))
+
+
+def lark(text: str) -> str:
+    return definition(Lark(text))
 
 
 def write(rows: list[SamplerRow], *, most_tokens: int = 400) -> list[str | Fault]:
@@ -79,8 +93,8 @@ def assert_person(value: Any) -> None:
 
 
 def test_every_row_of_a_batch_keeps_to_its_own_schema(grammars: Grammars) -> None:
-    person = grammars.compile(definitions.json_schema(PERSON, strict=True))
-    number = grammars.compile(definitions.json_schema({"type": "integer", "minimum": 7, "maximum": 12}, strict=True))
+    person = grammars.compile(schema_of(PERSON, strict=True))
+    number = grammars.compile(schema_of({"type": "integer", "minimum": 7, "maximum": 12}, strict=True))
     rows = [row_of(source.fork(), seed=seed) for seed in range(10) for source in (person, number)]
     texts = write(rows)
     for text in texts[::2]:
@@ -91,7 +105,7 @@ def test_every_row_of_a_batch_keeps_to_its_own_schema(grammars: Grammars) -> Non
 
 
 def test_any_object_is_an_object(grammars: Grammars) -> None:
-    constraint = grammars.compile(definitions.json_object())
+    constraint = grammars.compile(definition(JsonObject()))
     for text in write([row_of(constraint.fork(), seed=seed) for seed in range(5)]):
         assert isinstance(text, str)
         assert isinstance(json.loads(text), dict)
@@ -99,8 +113,8 @@ def test_any_object_is_an_object(grammars: Grammars) -> None:
 
 def test_regex_and_lark(grammars: Grammars) -> None:
     pattern = r"[a-c]{2,5}-\d{3}"
-    date, [colour] = grammars.compile(definitions.regex(pattern)), ['start: "red" | "green" | "blue"']
-    texts = write([row_of(date), row_of(grammars.compile(definitions.lark(colour)))])
+    date, [colour] = grammars.compile(regex(pattern)), ['start: "red" | "green" | "blue"']
+    texts = write([row_of(date), row_of(grammars.compile(lark(colour)))])
     assert isinstance(texts[0], str)
     assert re.fullmatch(pattern, texts[0])
     assert texts[1] in {"red", "green", "blue"}
@@ -116,7 +130,8 @@ def test_a_call_is_of_one_of_the_tools_with_its_own_arguments(grammars: Grammars
         "$defs": {"n": {"enum": [1, 2]}},
     }
     tools = {"person": PERSON, 'odd "name"': referring}
-    constraint = grammars.compile(definitions.tool_call(tools, strict=True))
+    schemas = {name: json.dumps(tool) for name, tool in tools.items()}
+    constraint = grammars.compile(definition(ToolCall(schemas, strict=True)))
     names = set()
     for text in write([row_of(constraint.fork(), seed=seed) for seed in range(12)]):
         assert isinstance(text, str)
@@ -132,32 +147,43 @@ def test_a_call_is_of_one_of_the_tools_with_its_own_arguments(grammars: Grammars
 def test_rows_without_a_grammar_are_not_touched_by_their_neighbours(grammars: Grammars) -> None:
     logits = torch.randn(2, VOCABULARY, generator=torch.Generator().manual_seed(1))
     plain = SamplerRow(Sampling(seed=3), [], vocabulary=VOCABULARY)
-    constrained = row_of(grammars.compile(definitions.regex("x")))
+    constrained = row_of(grammars.compile(regex("x")))
     assert sample(logits, [constrained, plain])[1] == sample(logits[1:], [plain])[0]
 
 
 def test_keywords_that_cannot_be_enforced_are_named_when_strict_and_left_out_otherwise(grammars: Grammars) -> None:
     schema = {"type": "integer", "minimum": 1, "maximum": 3, "not": {"const": 2}}
     with pytest.raises(GrammarError, match="not"):
-        grammars.compile(definitions.json_schema(schema, strict=True))
-    [text] = write([row_of(grammars.compile(definitions.json_schema(schema, strict=False)))])
+        grammars.compile(schema_of(schema, strict=True))
+    [text] = write([row_of(grammars.compile(schema_of(schema, strict=False)))])
     assert text in {"1", "2", "3"}
 
 
 @pytest.mark.parametrize(
     "definition",
     [
-        lambda: definitions.json_schema({"type": "objekt"}, strict=True),
-        lambda: definitions.json_schema({"$ref": "#/$defs/none"}, strict=True),
-        lambda: definitions.json_schema({"$ref": "https://example.com/schema"}, strict=True),
-        lambda: definitions.json_schema({"type": "string", "pattern": "("}, strict=True),
-        lambda: definitions.regex("(?=a)b"),
-        lambda: definitions.lark("start: nothing"),
-        lambda: definitions.lark("start: start"),
-        lambda: definitions.lark('start: "a"' + ' | "a"' * 4000),
-        lambda: definitions.json_schema({"$ref": "#"}, strict=True),
-        lambda: definitions.lark("start: " + "(" * 9000 + '"a"' + ")" * 9000),
-        lambda: definitions.json_schema(nested(3000), strict=True),
+        lambda: schema_of({"type": "objekt"}, strict=True),
+        lambda: schema_of({"$ref": "#/$defs/none"}, strict=True),
+        lambda: schema_of({"$ref": "https://example.com/schema"}, strict=True),
+        lambda: schema_of({"type": "string", "pattern": "("}, strict=True),
+        lambda: regex("(?=a)b"),
+        lambda: lark("start: nothing"),
+        lambda: lark("start: start"),
+        lambda: lark('start: "a"' + ' | "a"' * 4000),
+        lambda: schema_of({"$ref": "#"}, strict=True),
+        lambda: lark("start: " + "(" * 9000 + '"a"' + ")" * 9000),
+        lambda: definition(JsonSchema(nested(3000), strict=True)),
+        lambda: definition(JsonSchema("true")),
+        lambda: definition(JsonSchema("{")),
+        lambda: definition(JsonSchema('{"const": "\\ud800"}')),
+        lambda: definition(ToolCall({"name": "[]"})),
+        lambda: definition(ToolCall({"name": nested(3000)})),
+        lambda: definition(ToolCall({})),
+        lambda: schema_of({"type": "integer", "multipleOf": 999_983}, strict=False),
+        lambda: schema_of({"anyOf": [{"multipleOf": 0.00997}, {"multipleOf": 991}]}, strict=False),
+        lambda: lark('start: %json {"multipleOf": 999983}'),
+        lambda: regex("\ud800"),
+        lambda: lark("start: \ud800"),
     ],
 )
 def test_a_grammar_that_is_none_is_refused(grammars: Grammars, definition: Any) -> None:
@@ -165,29 +191,35 @@ def test_a_grammar_that_is_none_is_refused(grammars: Grammars, definition: Any) 
         grammars.compile(definition())
 
 
-def nested(depth: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "integer"}
-    for _ in range(depth):
-        schema = {"type": "array", "items": schema}
-    return schema
+def test_steps_that_are_usual_are_taken(grammars: Grammars) -> None:
+    for step in (0.01, 5, 1000, 86_400, 65_536, 0.125):
+        grammars.compile(schema_of({"type": "number", "multipleOf": step}, strict=True))
+    sevens = {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 99}
+    [text] = write([row_of(grammars.compile(schema_of(sevens, strict=True)))])
+    assert isinstance(text, str)
+    assert int(text) % 7 == 0
+
+
+def nested(depth: int) -> str:
+    return '{"type": "array", "items": ' * depth + '{"type": "integer"}' + "}" * depth
 
 
 def test_a_long_chain_of_references_does_not_end_the_process(grammars: Grammars) -> None:
     """On a stack of the usual size it would, and there would be no process to report it."""
     links = {f"r{n}": {"type": "array", "items": {"$ref": f"#/$defs/r{n + 1}"}} for n in range(1900)}
     schema = {"$ref": "#/$defs/r0", "$defs": {**links, "r1900": {"type": "integer"}}}
-    constraint = grammars.compile(definitions.json_schema(schema, strict=True))
+    constraint = grammars.compile(schema_of(schema, strict=True))
     assert constraint.forbidden.any()
     assert constraint.error == ""
 
 
 def test_a_definition_that_is_too_long_is_refused(grammars: Grammars) -> None:
     with pytest.raises(GrammarError, match="128 KiB"):
-        grammars.compile(definitions.json_schema({"enum": ["x" * 140_000]}, strict=True))
+        grammars.compile(schema_of({"enum": ["x" * 140_000]}, strict=True))
 
 
 def test_a_token_that_the_grammar_forbids_fails_that_row_alone_and_never_opens_it(grammars: Grammars) -> None:
-    broken, sound = (row_of(grammars.compile(definitions.regex("abc"))) for _ in range(2))
+    broken, sound = (row_of(grammars.compile(regex("abc"))) for _ in range(2))
     broken.accept(TOKENIZER.convert_tokens_to_ids("x"))
     fault, text = write([broken, sound])
     assert isinstance(fault, Fault)
@@ -200,7 +232,7 @@ def test_a_mask_that_raises_fails_that_row_alone(grammars: Grammars, monkeypatch
         def consume_token(self, token: int) -> bool:
             raise BaseException(f"panic at {token}")
 
-    broken, sound = (row_of(grammars.compile(definitions.regex("a[bc]{5}"))) for _ in range(2))
+    broken, sound = (row_of(grammars.compile(regex("a[bc]{5}"))) for _ in range(2))
     assert broken.constraint is not None
     assert broken.constraint.forbidden.any()
     monkeypatch.setattr(broken.constraint, "_matcher", Broken())
@@ -212,7 +244,7 @@ def test_a_mask_that_raises_fails_that_row_alone(grammars: Grammars, monkeypatch
 
 
 def test_a_row_is_ready_when_its_mask_is(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = row_of(grammars.compile(definitions.regex("ab")))
+    row = row_of(grammars.compile(regex("ab")))
     assert row.constraint is not None
     assert row.constraint.forbidden.any()
     assert row.ready
@@ -239,11 +271,12 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
     """While one of an account's takes long, its next is refused, and another account's goes on."""
     started, go_on, compile_now = threading.Event(), threading.Event(), grammars._compile
 
-    def slow(definition: str) -> Any:
-        if definition == definitions.regex("slow"):
+    def slow(text: str, begun: threading.Event) -> Any:
+        begun.set()
+        if text == regex("slow"):
             started.set()
             go_on.wait()
-        return compile_now(definition)
+        return compile_now(text, begun)
 
     monkeypatch.setattr(grammars, "_compile", slow)
     monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 0.2)
@@ -251,7 +284,7 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
 
     def compile_slowly() -> None:
         try:
-            grammars.compile(definitions.regex("slow"), account="a")
+            grammars.compile(regex("slow"), account="a")
         except GrammarError as refusal:
             refusals.append(refusal)
 
@@ -261,10 +294,10 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
     thread.join()
     assert "to compile" in str(refusals[0])
     try:
-        with pytest.raises(GrammarError, match="still being compiled"):
-            grammars.compile(definitions.regex("next"), account="a")
-        assert grammars.compile(definitions.regex("other"), account="b").forbidden.any()
+        with pytest.raises(GrammarBusyError, match="still being compiled"):
+            grammars.compile(regex("next"), account="a")
+        assert grammars.compile(regex("other"), account="b").forbidden.any()
     finally:
         go_on.set()
     monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 10.0)
-    assert grammars.compile(definitions.regex("next"), account="a").forbidden.any()
+    assert grammars.compile(regex("next"), account="a").forbidden.any()

@@ -1,0 +1,42 @@
+"""What a request may not ask of a model, found before it waits for anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from inference.engine.model import LoadedModel
+from inference.events import Failed
+from inference.requests import GenerationRequest
+
+#: The most top log-probabilities of one token, of answer or prompt; OpenAI's bound.
+MOST_TOP_LOGPROBS = 20
+
+
+def refusal(request: GenerationRequest, model: LoadedModel) -> Failed | None:
+    """The first field that this model cannot take, None where there is none."""
+    return next(_refusals(request, width=model.vocabulary.width), None)
+
+
+def invalid(param: str, message: str) -> Failed:
+    """The request itself is wrong, at the field `param`, and will be so when it is sent again."""
+    return Failed("invalid_value", message, param=param)
+
+
+def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
+    sampling = request.sampling
+    tokens = {
+        "logit_bias": list(sampling.logit_bias),
+        "stop_token_ids": request.stop_token_ids,
+        "prompt": request.prompt if isinstance(request.prompt, list) else [],
+    }
+    for field, ids in tokens.items():
+        for token in ids:
+            if not 0 <= token < width:
+                yield invalid(field, f"`{field}` names token {token}, but this model's are 0 to {width - 1}.")
+    for token, bias in sampling.logit_bias.items():
+        if not math.isfinite(bias):
+            yield invalid("logit_bias", f"`logit_bias` of token {token} is not finite.")
+    for field, top in {"top_logprobs": sampling.logprobs, "logprobs": request.prompt_logprobs}.items():
+        if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
+            yield invalid(field, f"`{field}` is {top}, but must be 0 to {MOST_TOP_LOGPROBS}.")

@@ -1,0 +1,145 @@
+"""An exception at any point of a request's way fails the requests concerned, and nobody beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from llguidance import LLMatcher
+
+from inference.engine import Engine, weights
+from inference.engine.detokenizer import Detokenizer
+from inference.engine.grammar import Constraint
+from inference.engine.sampler import SamplerRow
+from inference.events import Failed, Finished
+from inference.grammars import Regex
+from inference.requests import GenerationRequest, Sampling
+from tests.engine.conftest import Listener, request_for
+
+#: No other request has this temperature or this text, by which the injected fault knows its request.
+MARKED = 0.987
+MARK = "Ω"
+SECRET = "a path that no client should see"
+
+Inject = Callable[[pytest.MonkeyPatch, Engine], None]
+
+
+def marked() -> GenerationRequest:
+    sampling = Sampling(seed=1, temperature=MARKED)
+    return request_for("bad", MARK, sampling=sampling, grammar=Regex("[a-z ]{60}"), max_tokens=40)
+
+
+@pytest.fixture
+def engine(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setattr(weights, "DTYPE", torch.float32)
+    engine = Engine("cpu", publish=listener, max_in_flight=4, kv_tokens=1024)
+    engine.load("tiny", str(endless))
+    yield engine
+    engine.close()
+
+
+def raise_for(when: Callable[..., bool], original: Callable[..., Any], fault: BaseException) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if when(*args, **kwargs):
+            raise fault
+        return original(*args, **kwargs)
+
+    return call
+
+
+def tokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    inner = engine._models["tiny"].prompts._tokenizer
+    whole = raise_for(lambda text, *_, **__: MARK in text, inner.__call__, RuntimeError(SECRET))
+    patch.setattr(type(inner), "__call__", lambda _self, *args, **kwargs: whole(*args, **kwargs))
+
+
+def template(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    inner = engine._models["tiny"].prompts._tokenizer
+    broken = raise_for(
+        lambda messages, **_: messages[0]["content"] == MARK, inner.apply_chat_template, KeyError(SECRET)
+    )
+    patch.setattr(inner, "apply_chat_template", broken)
+
+
+def panic(*_args: Any, **_kwargs: Any) -> None:
+    """As a library in Rust does: its exceptions of this kind are no Exception."""
+    raise BaseException(SECRET)
+
+
+def grammar_definition(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    patch.setattr(LLMatcher, "grammar_from_regex", panic)
+
+
+def grammar_compile(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    patch.setattr("inference.engine.grammar.LLMatcher", panic)
+
+
+def grammar_mask(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    patch.setattr(Constraint, "_mask", raise_for(lambda *args: len(args) > 1, Constraint._mask, RuntimeError(SECRET)))
+
+
+def sampler(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(row: SamplerRow, *_: Any) -> bool:
+        return row.sampling.temperature == MARKED and row.position == 3
+
+    patch.setattr(SamplerRow, "adjust", raise_for(is_marked, SamplerRow.adjust, RuntimeError(SECRET)))
+
+
+def sampler_row(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(row: SamplerRow, *_: Any) -> bool:
+        return row.sampling.temperature == MARKED and row.position == 3
+
+    patch.setattr(SamplerRow, "accept", raise_for(is_marked, SamplerRow.accept, RuntimeError(SECRET)))
+
+
+def detokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    prompts = engine._models["tiny"].prompts
+    ids = prompts.encode([{"role": "user", "content": MARK}])
+    init = Detokenizer.__init__
+    own: list[Detokenizer] = []
+
+    def note(self: Detokenizer, inner: Any, prompt_ids: Any) -> None:
+        init(self, inner, prompt_ids)
+        if list(prompt_ids) == ids:
+            own.append(self)
+
+    patch.setattr(Detokenizer, "__init__", note)
+    is_own = raise_for(lambda self, _: any(self is one for one in own), Detokenizer.push, RuntimeError(SECRET))
+    patch.setattr(Detokenizer, "push", is_own)
+
+
+BEFORE_THE_DEVICE = [tokenizer, template, grammar_definition, grammar_compile]
+ON_THE_WAY = [grammar_mask, sampler, sampler_row, detokenizer]
+
+
+@pytest.mark.parametrize("inject", [*BEFORE_THE_DEVICE, *ON_THE_WAY])
+def test_a_fault_fails_its_request_and_the_others_answer_as_they_do_alone(
+    engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch, inject: Inject
+) -> None:
+    others = {"greedy": Sampling(temperature=0), "seeded": Sampling(seed=7, top_p=0.9)}
+    for name, sampling in others.items():
+        engine.submit(request_for(f"{name} alone", sampling=sampling, max_tokens=50))
+        listener.final(f"{name} alone")
+    inject(monkeypatch, engine)
+    engine.submit(request_for("greedy", sampling=others["greedy"], max_tokens=50))
+    engine.submit(marked())
+    engine.submit(request_for("seeded", sampling=others["seeded"], max_tokens=50))
+    failed = listener.final("bad")
+    assert isinstance(failed, Failed)
+    assert SECRET not in failed.message
+    assert bool(failed.prompt_tokens) == (inject in ON_THE_WAY)
+    for name in others:
+        assert isinstance(listener.final(name), Finished)
+        assert listener.text(name) == listener.text(f"{name} alone")
+    monkeypatch.undo()
+    engine.submit(request_for("after", max_tokens=3))
+    assert isinstance(listener.final("after"), Finished)
+    assert engine.running() == ["after"] or engine.running() == []
+
+
+def test_without_a_fault_the_marked_request_ends_well(engine: Engine, listener: Listener) -> None:
+    engine.submit(marked())
+    assert isinstance(listener.final("bad"), Finished)
