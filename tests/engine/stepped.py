@@ -42,7 +42,12 @@ class Stepped:
         self.scheduler = Scheduler(places)
         nothing_loaded = LoadedModels(torch.device("cpu"), cache=Path(), kv_tokens=None, places=places)
         self.stepping = Stepping(
-            self.scheduler, self.submissions, nothing_loaded, clock=lambda: self.now, proves_when_idle=False
+            self.scheduler,
+            self.submissions,
+            nothing_loaded,
+            clock=lambda: self.now,
+            wake=lambda: None,
+            proves_when_idle=False,
         )
 
     def submit(self, request_id: str, content: str = "Hello!", **fields: Any) -> None:
