@@ -6,7 +6,7 @@ A block without an owner is free. If it is full its content stays findable until
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from inference.engine.free_blocks import FreeBlocks
@@ -43,13 +43,22 @@ class BlockPool:
     """Gives out the blocks of one model on one device; the owner thread's alone.
 
     With `neighbours` a table's blocks are neighbours where that can be, so that attention reads them as one slice. To
-    leave room for growth, tables begin at the starts of `lanes` equal parts of the pool, or of parts of those.
+    leave room for growth, and at equal distances, tables begin at the starts of `lanes` equal parts of the pool. What
+    can be found there is moved out of the way: `move` copies a block, before anybody writes to it.
     """
 
-    def __init__(self, tokens: int, *, lanes: int, neighbours: bool = True) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        *,
+        lanes: int,
+        neighbours: bool = True,
+        move: Callable[[BlockCopy], None] = lambda _copy: None,
+    ) -> None:
         self.blocks = max(1, tokens // BLOCK_TOKENS)
         self.neighbours = neighbours
         self.prefixes = PrefixCache()
+        self._move = move
         self._references = [0] * self.blocks
         self._free = FreeBlocks(self.blocks, lanes=lanes)
 
@@ -100,9 +109,10 @@ class BlockPool:
         """How many of these blocks have an owner."""
         return sum(self._references[block] > 0 for block in blocks)
 
-    def may_grow_behind(self, block: int, *, over_kept: bool) -> bool:
-        """Whether the next block is free, and unless `over_kept` nothing is lost when it is taken."""
-        return self._free.is_free(block + 1, empty=not over_kept)
+    def may_grow(self, blocks: Sequence[int]) -> bool:
+        """Whether these blocks are neighbours from the start of a lane on, and the next one is free."""
+        together = list(blocks) == list(range(blocks[0], blocks[0] + len(blocks)))
+        return together and self._free.is_beginning(blocks[0]) and blocks[-1] + 1 in self._free
 
     def has_beginning(self, count: int, room: int) -> bool:
         """Whether a table of so many blocks could begin where it stays together."""
@@ -124,10 +134,25 @@ class BlockPool:
         self._free.check(kept={block for block in range(self.blocks) if block in self.prefixes}, taken=set(counted))
 
     def _take(self, block: int) -> int:
+        if self.neighbours and block in self.prefixes:
+            self._put_aside(block)
         self._forget(block)
         self._free.remove(block)
         self._references[block] = 1
         return block
+
+    def _put_aside(self, block: int) -> None:
+        """Keep what can be found in a free block, at the cost of what was freed first where no block is empty."""
+        target = self._free.aside()
+        if target == block:
+            return
+        self._forget(target)
+        if block not in self.prefixes:  # it was behind that
+            return
+        self._move(BlockCopy(block, target))
+        self.prefixes.move(block, target)
+        self._free.add(block, kept=False)
+        self._free.add(target, kept=True)
 
     def _forget(self, block: int) -> None:
         """Nobody finds this block any more, nor what is behind it."""
@@ -158,14 +183,12 @@ class BlockTable:
     def attach(self, token_ids: Sequence[int]) -> list[BlockCopy]:
         """Begin with what is known of these tokens; the table has no blocks yet. Returns copies to make, as `gather`.
 
-        There are none where it can grow behind the blocks that were found: nothing is there, or, behind a whole prompt,
-        only an older answer to it.
+        There are none where it can grow behind the blocks that were found.
         """
         self._prefixes = self._known(token_ids)
         self.blocks = [prefix.block for prefix in self._prefixes]
         self._pool.share(self.blocks)
-        whole = len(self.blocks) == (len(token_ids) - 1) // BLOCK_TOKENS
-        return [] if not self.blocks or self._can_grow(over_kept=whole) else self.gather()
+        return [] if not self.blocks or self._pool.may_grow(self.blocks) else self.gather()
 
     def gather(self) -> list[BlockCopy]:
         """Exchange shared blocks for neighbours with room behind them, where neighbours are wanted and there are such.
@@ -192,9 +215,6 @@ class BlockTable:
     def _known(self, token_ids: Sequence[int]) -> list[Prefix]:
         """The last token is left out: its logits are needed."""
         return self._pool.prefixes.find(self._salt, token_ids[:-1], block_tokens=BLOCK_TOKENS)
-
-    def _can_grow(self, *, over_kept: bool) -> bool:
-        return len(self.extents()) == 1 and self._pool.may_grow_behind(self.blocks[-1], over_kept=over_kept)
 
     def reserve(self, first: int, stop: int) -> BlockCopy | None:
         """Make the slots of tokens `first` up to `stop` writable; what comes before `first` is written already.

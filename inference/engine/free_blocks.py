@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
-from itertools import count, islice
+from itertools import islice
 
 #: Free with nothing worth finding; free, and its content can be found; not free.
 _EMPTY, _KEPT, _TAKEN = range(3)
@@ -15,8 +14,7 @@ _EMPTY_RUN = re.compile(rb"\x00+")
 class FreeBlocks:
     """Empty blocks go before those whose content is kept, and of those the ones that were freed first.
 
-    Where neighbours are wanted, what is begun begins at the start of a lane, one of `lanes` equal parts of the pool, or
-    of a half, a quarter, ... of one that has the room: an empty part, else the one that was not used for longest.
+    Where neighbours are wanted, what is begun begins at the start of a lane, one of `lanes` equal parts of the pool.
     """
 
     def __init__(self, blocks: int, *, lanes: int) -> None:
@@ -24,22 +22,18 @@ class FreeBlocks:
         self._lane_blocks = max(1, blocks // lanes)
         self._states = bytearray(blocks)
         self._order = OrderedDict.fromkeys(range(blocks))
-        self._additions = count(1)
-        self._added = [0] * blocks
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def is_free(self, block: int, *, empty: bool) -> bool:
-        """Whether the pool has this block and it is free; with `empty`, whether nothing is lost when it is taken."""
-        return block < self.blocks and self._states[block] in ((_EMPTY,) if empty else (_EMPTY, _KEPT))
+    def __contains__(self, block: int) -> bool:
+        return block < self.blocks and self._states[block] != _TAKEN
 
     def add(self, block: int, *, kept: bool) -> None:
         """A block is free now, or what is known of a free one has changed."""
         self._states[block] = _KEPT if kept else _EMPTY
         self._order[block] = None
         self._order.move_to_end(block, last=kept)
-        self._added[block] = next(self._additions)
 
     def remove(self, block: int) -> None:
         self._states[block] = _TAKEN
@@ -50,19 +44,25 @@ class FreeBlocks:
         return list(islice(self._order, most))
 
     def beginning(self, needed: int, room: int) -> int | None:
-        """Where `needed` blocks and best `room` are free from the start of a part on; None where no part has them."""
+        """The start of a lane that is free, for `needed` blocks and best `room`; None where no lane is or holds them.
+
+        The one with the least to be moved away.
+        """
         size = self._lane_blocks
-        if needed > size:
-            return None
-        while True:
-            for start in self._parts(size):
-                if self._states.count(_EMPTY, start, start + size) == size:
-                    return start
-            if size // 2 < max(1, needed, room):
-                break
-            size //= 2
-        free = (start for start in self._parts(size) if self._states.find(_TAKEN, start, start + size) < 0)
-        return min(free, key=lambda start: max(self._added[start : start + size]), default=None)
+        lanes = range(0, self.blocks - size + 1, size) if needed <= size else []
+        free = [start for start in lanes if self._states.find(_TAKEN, start, start + size) < 0]
+        return min(free, key=lambda start: self._states.count(_KEPT, start, start + max(needed, room)), default=None)
+
+    def is_beginning(self, block: int) -> bool:
+        return block % self._lane_blocks == 0
+
+    def aside(self) -> int:
+        """Where content is kept best: the empty block that is deepest in its lane, else what was freed first."""
+        for depth in reversed(range(self._lane_blocks)):
+            lane = self._states[depth :: self._lane_blocks].find(_EMPTY)
+            if lane >= 0:
+                return lane * self._lane_blocks + depth
+        return self.oldest(1)[0]
 
     def run_from(self, start: int, most: int) -> range:
         """The free blocks from `start` on, `most` of them or fewer; none where `start` itself is not free."""
@@ -86,8 +86,3 @@ class FreeBlocks:
         assert set(self._order) == set(range(self.blocks)) - taken, "free blocks are lost"
         states = [self._states[block] for block in self._order]
         assert states == sorted(states), "blocks that can be found are taken before empty ones"
-
-    def _parts(self, size: int) -> Iterator[int]:
-        """The starts of the parts of `size` blocks of each lane, none of which reaches into the next lane."""
-        for lane in range(0, self.blocks - self._lane_blocks + 1, self._lane_blocks):
-            yield from range(lane, lane + self._lane_blocks - size + 1, size)

@@ -76,6 +76,14 @@ class PrefixCache:
             self._behind[before].add(block)
         return prefix
 
+    def move(self, source: int, target: int) -> None:
+        """What is in a block is in another one from now on, which holds nothing."""
+        prefix = self._by_block.pop(source)._replace(block=target)
+        self._by_block[target] = self._by_content[prefix.before, prefix.content] = prefix
+        if isinstance(prefix.before, int):
+            self._behind[prefix.before].remove(source)
+            self._behind[prefix.before].add(target)
+
     def forget(self, block: int) -> list[int]:
         """Make a block unfindable, and all behind it. Returns them, with the block itself; none if it was not known."""
         gone: list[int] = []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inference.engine.blocks import BlockPool, BlockTable
+from inference.engine.blocks import BlockCopy, BlockPool, BlockTable
 from inference.engine.key_values import KeyValues
 from inference.engine.long_rope import with_long_rope
 from inference.engine.step import Span, Step
@@ -36,7 +36,8 @@ class Runner:
     def __init__(self, network: PreTrainedModel, tokens: int, *, lanes: int) -> None:
         self.network = network
         # Kernels with block tables read blocks wherever they are.
-        self.pool = BlockPool(tokens, lanes=lanes, neighbours=network.device.type == "cpu")
+        neighbours = network.device.type == "cpu"
+        self.pool = BlockPool(tokens, lanes=lanes, neighbours=neighbours, move=self._move)
         self.key_values = KeyValues(network.config, self.pool.tokens, dtype=network.dtype, device=network.device)
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)
         self.long_rope = with_long_rope(network)
@@ -45,6 +46,9 @@ class Runner:
     def extends(self, tokens: int) -> bool:
         """Whether the parts of a sequence that may have so many tokens, prompt and answer, are `extended`."""
         return self.long_rope is not None and self.long_rope.extends(tokens)
+
+    def _move(self, block: BlockCopy) -> None:
+        self.key_values.copy(block)
 
     @torch.inference_mode()
     def run(self, parts: Sequence[Part]) -> tuple[Tensor, Step]:

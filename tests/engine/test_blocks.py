@@ -73,7 +73,7 @@ class Blocks(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = BlockPool(12 * BLOCK_TOKENS, lanes=3, neighbours=self.neighbours)
+        self.pool = BlockPool(12 * BLOCK_TOKENS, lanes=3, neighbours=self.neighbours, move=self._copy)
         self.tables: list[BlockTable] = []
         self.tokens: dict[BlockTable, list[int]] = {}
         self.accounts: dict[BlockTable, str] = {}

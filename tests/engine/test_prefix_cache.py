@@ -113,6 +113,17 @@ def test_lanes_do_not_cost_what_is_kept_while_other_memory_is_empty() -> None:
     assert all(len(BlockTable(pool).known_blocks([*ids(8, seed), 0])) == 8 for seed in range(8))
 
 
+def test_what_makes_room_takes_its_content_along() -> None:
+    moves: list[BlockCopy] = []
+    pool = BlockPool(8 * BLOCK_TOKENS, lanes=1, move=moves.append)
+    written(pool, ids(2, 1)).release()
+    table = written(pool, ids(2, 2))
+    assert table.blocks == [0, 1]
+    assert moves == [BlockCopy(0, 7), BlockCopy(1, 6)]
+    assert BlockTable(pool).known_blocks([*ids(2, 1), 0]) == [7, 6]
+    pool.check([table])
+
+
 def test_what_is_behind_a_block_that_went_is_gone_too() -> None:
     pool = BlockPool(4 * BLOCK_TOKENS, lanes=1)
     table = written(pool, ids(4))
