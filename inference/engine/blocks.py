@@ -6,13 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: Tokens in a block, the unit in which memory is given out and shared.
+#: Tokens in a block, the unit in which memory is given out and shared, where attention does not want another size.
 BLOCK_TOKENS = 16
-
-
-def blocks_for(tokens: int) -> int:
-    """Blocks that hold so many tokens of one sequence."""
-    return -(-tokens // BLOCK_TOKENS)
 
 
 class OutOfBlocksError(Exception):
@@ -40,8 +35,9 @@ class BlockPool:
     growth, tables begin at the starts of `lanes` equal parts of the pool as long as one of them is wholly free.
     """
 
-    def __init__(self, tokens: int, *, lanes: int) -> None:
-        self.blocks = max(1, tokens // BLOCK_TOKENS)
+    def __init__(self, tokens: int, *, lanes: int, block_tokens: int = BLOCK_TOKENS) -> None:
+        self.block_tokens = block_tokens
+        self.blocks = max(1, tokens // block_tokens)
         self._references = [0] * self.blocks
         self._free = self.blocks
         self._lane_blocks = max(1, self.blocks // lanes)
@@ -49,7 +45,11 @@ class BlockPool:
     @property
     def tokens(self) -> int:
         """What one sequence can hold when it has the pool for itself."""
-        return self.blocks * BLOCK_TOKENS
+        return self.blocks * self.block_tokens
+
+    def blocks_for(self, tokens: int) -> int:
+        """Blocks that hold so many tokens of one sequence."""
+        return -(-tokens // self.block_tokens)
 
     @property
     def free_blocks(self) -> int:
@@ -126,9 +126,9 @@ class BlockTable:
         Returns the copy to be made first where the block of `first` was shared: a sequence never writes to a block
         that another one reads. Raises OutOfBlocksError and changes nothing if the pool has too few.
         """
-        assert first <= len(self.blocks) * BLOCK_TOKENS, "tokens are written in their order"
-        missing = max(0, blocks_for(stop) - len(self.blocks))
-        at = first // BLOCK_TOKENS
+        assert first <= len(self.blocks) * self._pool.block_tokens, "tokens are written in their order"
+        missing = max(0, self._pool.blocks_for(stop) - len(self.blocks))
+        at = first // self._pool.block_tokens
         shared = at < len(self.blocks) and self._pool.is_shared(self.blocks[at])
         if missing + shared > self._pool.free_blocks:
             raise OutOfBlocksError(f"{missing + shared} blocks are needed and {self._pool.free_blocks} are free")
@@ -147,23 +147,23 @@ class BlockTable:
     def fork(self, tokens: int) -> BlockTable:
         """A table that begins with the same `tokens` tokens and shares their blocks."""
         fork = BlockTable(self._pool)
-        fork.blocks = self.blocks[: blocks_for(tokens)]
+        fork.blocks = self.blocks[: self._pool.blocks_for(tokens)]
         self._pool.share(fork.blocks)
         return fork
 
     def slots(self, first: int, stop: int) -> list[int]:
         """Where the keys and values of tokens `first` up to `stop` are."""
-        return [
-            self.blocks[token // BLOCK_TOKENS] * BLOCK_TOKENS + token % BLOCK_TOKENS for token in range(first, stop)
-        ]
+        size = self._pool.block_tokens
+        return [self.blocks[token // size] * size + token % size for token in range(first, stop)]
 
     def extents(self, stop: int | None = None) -> list[Extent]:
         """The slots of the tokens before `stop`, or all, neighbours as one."""
-        tokens = len(self.blocks) * BLOCK_TOKENS if stop is None else stop
+        size = self._pool.block_tokens
+        tokens = len(self.blocks) * size if stop is None else stop
         extents: list[Extent] = []
-        for index in range(blocks_for(tokens)):
-            start = self.blocks[index] * BLOCK_TOKENS
-            end = start + min(BLOCK_TOKENS, tokens - index * BLOCK_TOKENS)
+        for index in range(self._pool.blocks_for(tokens)):
+            start = self.blocks[index] * size
+            end = start + min(size, tokens - index * size)
             if extents and extents[-1].stop == start:
                 extents[-1] = Extent(extents[-1].start, end)
             else:

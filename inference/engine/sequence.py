@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inference.engine.blocks import BlockTable, blocks_for
+from inference.engine.blocks import BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.model import LoadedModel
 from inference.engine.runner import Part
@@ -56,7 +56,7 @@ class Sequence:
     @property
     def missing_blocks(self) -> int:
         """Blocks that it has to take to read all its tokens and one more."""
-        return blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
+        return self._model.runner.pool.blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
 
     @property
     def may_sample(self) -> bool:
