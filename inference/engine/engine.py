@@ -256,7 +256,7 @@ class Engine:
         """Advance every running sequence once and publish what came of it. True while there is more to do."""
         self.step += 1
         self._end_cancelled()
-        for outcome in batch.compute(self._scheduler.plan()):
+        for outcome in batch.compute(self._scheduler.plan(), shrink=self._scheduler.shrink):
             self._take(outcome)
         self._publish_step()
         return self._scheduler.has_work

@@ -89,7 +89,7 @@ class PagedRunner(Runner):
                 [token for part in laid for token in part.token_ids],
                 [position for part in laid for position in part.positions],
                 [slot for part in laid for slot in part.slots],
-                [ends[index] - 1 for index, part in enumerate(parts) if part.wanted],
+                [row for index, part in enumerate(parts) for row in range(ends[index] - part.wanted, ends[index])],
                 *(numbers for group in groups for numbers in self._lists(group)),
             ],
             self.network.device,

@@ -13,6 +13,7 @@ from inference.engine.blocks import OutOfBlocksError
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
 from inference.engine.sequence import Sequence
+from inference.engine.step_limit import StepLimit
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Scheduler:
         self._waiting: deque[Place] = deque()
         self._running: list[Place] = []
         self._turns: dict[Place, int] = {}
+        self._limit = StepLimit(PREFILL_TOKENS_PER_STEP)
 
     def add(self, generation: Generation) -> None:
         self._arrived.append(generation)
@@ -79,9 +81,14 @@ class Scheduler:
         self._take_prefill_turns(place for place in ready if place.sequence.unread_tokens > 1)
         return [Turn(place.generation, place.sequence, tokens) for place, tokens in self._turns.items()]
 
+    def shrink(self, prompt_tokens: int) -> int | None:
+        """Plan smaller steps: one of so many prompt tokens had no room. Returns how many to try; None for no fewer."""
+        return self._limit.shrink(prompt_tokens)
+
     def _take_prefill_turns(self, reading: Iterable[Place]) -> None:
         step = next(self._steps)
-        left = PREFILL_TOKENS_PER_STEP
+        left = self._limit.tokens
+        self._limit.grow()
         # Whoever reads now goes to the back, so that short prompts do not wait for a long one.
         for place in sorted(reading, key=lambda place: place.read_in_step):
             if left == 0:
