@@ -19,7 +19,7 @@ SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill
+.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill proof-gpu
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -69,6 +69,9 @@ proof-overspend: $(DEV)  ## Press on caps of every kind with 64 clients, 20 roun
 
 proof-kill: $(DEV)  ## Kill gateways, neurons and servers under load, 50 rounds, then the failures that have names
 	@$(PYTHON) -m tests.proofs.deaths $(ARGS)
+
+proof-gpu: $(DEV)  ## Run what needs a GPU: tests, attention by kernel, the bench. Install with EXTRA=gpu first
+	@$(PYTHON) -m tests.proofs.gpu $(ARGS)
 
 # -- the virtual environment ---------------------------------------------------------------------
 

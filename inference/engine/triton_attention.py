@@ -38,7 +38,7 @@ class TritonAttention:
         rows, heads, width = query.shape
         kv_heads = keys.shape[2]
         group = heads // kv_heads
-        tile_width = power_of_two(width)
+        tile_width = max(_LEAST_SIDE, power_of_two(width))
         row_bytes = tile_width * keys.element_size()
         tile_rows = max(_LEAST_SIDE if reads.decodes else _side(_QUERY_BYTES // row_bytes), power_of_two(group))
         tile_keys = _side(_KEY_BYTES // row_bytes)
