@@ -20,9 +20,13 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class Started(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """The request passed every check a neuron makes and its first prefill chunk is scheduled: the 200 may leave."""
+    """The request passed every check a neuron makes and its first prefill chunk is scheduled: the 200 may leave.
+
+    `cached_tokens` are those of the prompt that were in memory and not computed again; they are billed like the others.
+    """
 
     prompt_tokens: int
+    cached_tokens: int = 0
 
 
 class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -50,6 +54,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):

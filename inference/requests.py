@@ -45,6 +45,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
     tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
     `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send larger pieces.
+    `account` and `key` say whose share of the device this takes, and an account finds its own prompts in memory and
+    nobody else's; None are all that have none. Of a higher `priority` are those that are served first, whatever their
+    shares, and that take the places of lower ones. After `timeout_s` seconds the request ends, done or not.
     """
 
     id: str
@@ -56,3 +59,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     sampling: Sampling = Sampling()
     stop: list[str] = []
     stream: bool = False
+    account: str | None = None
+    key: str | None = None
+    priority: int = 0
+    timeout_s: float | None = None

@@ -13,8 +13,9 @@ for event in engine.stream(GenerationRequest(id="1", model="tiny", messages=[que
 engine.close()
 """
 
-from inference.engine.engine import Engine, ModelStatus, Publish
+from inference.engine.engine import Engine, ModelStatus
 from inference.engine.facts import ModelFacts
 from inference.engine.loading import LoadError, Progress
+from inference.engine.submissions import Load, Publish
 
-__all__ = ["Engine", "LoadError", "ModelFacts", "ModelStatus", "Progress", "Publish"]
+__all__ = ["Engine", "Load", "LoadError", "ModelFacts", "ModelStatus", "Progress", "Publish"]

@@ -13,7 +13,9 @@ from inference.requests import GenerationRequest
 logger = logging.getLogger(__name__)
 
 
-def admit(request: GenerationRequest, model: LoadedModel | None) -> Generation | Failed:
+def admit(
+    request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
+) -> Generation | Failed:
     """Render, tokenize and measure the prompt, against the context first and then against the grant.
 
     A fault in template or tokenizer fails this request alone.
@@ -26,7 +28,7 @@ def admit(request: GenerationRequest, model: LoadedModel | None) -> Generation |
             return too_long(len(prompt_ids), model)
         bound = min(request.max_tokens, model.facts.context_tokens - len(prompt_ids))
         over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
-        return over_grant or Generation(request, model, prompt_ids, bound=bound)
+        return over_grant or Generation(request, model, prompt_ids, bound=bound, deadline=deadline)
     except Exception:
         logger.exception("request %s could not be prepared", request.id)
         return Failed(None, "The messages could not be turned into a prompt for this model.")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from inference.engine.blocks import Extent
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
 from inference.engine.owner import is_device_fault, is_out_of_memory
@@ -103,7 +104,12 @@ def _advanced(turn: Turn, token_id: int | None) -> Outcome:
 
 
 def _failed(generation: Generation, fault: Exception) -> Outcome:
-    """What the request wrote may be no numbers, which neighbours would read as padding: it is taken out again."""
-    for sequence in generation.sequences:
-        generation.model.runner.key_values.clear(sequence.table.extents())
+    """What the request wrote may be no numbers, which neighbours would read as padding: it is taken out again.
+
+    So is what it only read, since that may be why. What others read too stays until they fail in their turn.
+    """
+    runner = generation.model.runner
+    size = runner.pool.block_tokens
+    for block in runner.pool.spoil(generation.tables):
+        runner.key_values.clear([Extent(block * size, (block + 1) * size)])
     return Outcome(generation, [], fault)

@@ -1,10 +1,16 @@
-"""Which parts of a model's KV memory belong to which sequence: blocks of tokens, counted by reference."""
+"""Which parts of a model's KV memory belong to which sequence: blocks of tokens, counted by reference.
+
+A block without an owner is free. If it is full its content stays findable until the block is taken anew.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from inference.engine.free_blocks import FreeBlocks
+from inference.engine.prefix_cache import Prefix, PrefixCache
 
 #: Tokens in a block, the unit in which memory is given out and shared, where attention does not want another size.
 BLOCK_TOKENS = 16
@@ -31,16 +37,17 @@ class BlockCopy(NamedTuple):
 class BlockPool:
     """Gives out the blocks of one model on one device; the owner thread's alone.
 
-    A table's blocks are neighbours where that can be, so that attention reads them as one slice. To leave room for
-    growth, tables begin at the starts of `lanes` equal parts of the pool as long as one of them is wholly free.
+    With `neighbours` a table's blocks are neighbours where that can be, so that attention reads them as one slice. To
+    leave room for growth, tables begin at the starts of `lanes` equal parts of the pool, or of parts of those.
     """
 
-    def __init__(self, tokens: int, *, lanes: int, block_tokens: int = BLOCK_TOKENS) -> None:
+    def __init__(self, tokens: int, *, lanes: int, neighbours: bool = True, block_tokens: int = BLOCK_TOKENS) -> None:
         self.block_tokens = block_tokens
         self.blocks = max(1, tokens // block_tokens)
+        self.neighbours = neighbours
+        self.prefixes = PrefixCache()
         self._references = [0] * self.blocks
-        self._free = self.blocks
-        self._lane_blocks = max(1, self.blocks // lanes)
+        self._free = FreeBlocks(self.blocks, lanes=lanes)
 
     @property
     def tokens(self) -> int:
@@ -53,72 +60,136 @@ class BlockPool:
 
     @property
     def free_blocks(self) -> int:
-        return self._free
+        """Blocks without an owner, those whose content can still be found among them."""
+        return len(self._free)
 
-    def take(self, count: int, *, after: int | None) -> list[int]:
+    def take(self, count: int, *, after: int | None, room: int = 0) -> list[int]:
         """Take `count` blocks, in the order to be filled; behind the block `after` where those are free.
 
+        `room` is how many blocks a table that begins here may come to. What could be found in a block is forgotten.
         Raises OutOfBlocksError and takes none if there are not so many.
         """
-        if count > self._free:
-            raise OutOfBlocksError(f"{count} blocks are needed and {self._free} of {self.blocks} are free")
-        taken: list[int] = []
-        at = self._first_block(count) if after is None else after + 1
+        if count > self.free_blocks:
+            raise OutOfBlocksError(f"{count} blocks are needed and {self.free_blocks} of {self.blocks} are free")
+        if not self.neighbours:
+            return [self._take(block) for block in self._free.oldest(count)]
+        start = self._free.beginning(count, room) if after is None else after + 1
+        taken = [] if start is None else [self._take(block) for block in self._free.run_from(start, count)]
         while len(taken) < count:
-            if at >= self.blocks or self._references[at]:
-                at = self._longest_free_run().start
-            self._references[at] = 1
-            taken.append(at)
-            at += 1
-        self._free -= count
+            taken += [self._take(block) for block in self._free.longest_run(count - len(taken))]
         return taken
 
     def share(self, blocks: Iterable[int]) -> None:
         """Count one more owner of each block."""
         for block in blocks:
+            if not self._references[block]:
+                self._free.remove(block)
             self._references[block] += 1
 
     def release(self, blocks: Iterable[int]) -> None:
         """Count one owner of each block less; a block without one is free."""
         for block in blocks:
             self._references[block] -= 1
-            self._free += not self._references[block]
+            if not self._references[block]:
+                self._free.add(block, kept=block in self.prefixes)
 
     def is_shared(self, block: int) -> bool:
         return self._references[block] > 1
+
+    def owned(self, blocks: Iterable[int]) -> int:
+        """How many of these blocks have an owner."""
+        return sum(self._references[block] > 0 for block in blocks)
+
+    def may_grow_behind(self, block: int, *, over_kept: bool) -> bool:
+        """Whether the next block is free, and unless `over_kept` nothing is lost when it is taken."""
+        return self._free.is_free(block + 1, empty=not over_kept)
+
+    def has_beginning(self, count: int, room: int) -> bool:
+        """Whether a table of so many blocks could begin where it stays together."""
+        return self._free.beginning(count, room) is not None
+
+    def spoil(self, tables: Sequence[BlockTable]) -> list[int]:
+        """Forget what all the tables hold, since it may be wrong. Returns the blocks that nobody else owns."""
+        owned = Counter(block for table in tables for block in table.blocks)
+        for block in owned:
+            self._forget(block)
+        return [block for block, owners in owned.items() if owners == self._references[block]]
 
     def check(self, tables: Iterable[BlockTable]) -> None:
         """Prove that `tables` are all there is: raises AssertionError for a block that is lost or counted twice."""
         owned = Counter(block for table in tables for block in table.blocks)
         counted = {block: owners for block, owners in enumerate(self._references) if owners}
         assert counted == dict(owned), f"blocks counted {counted}, owned {dict(owned)}"
-        assert self._free == self.blocks - len(counted), f"{self._free} blocks are said to be free"
+        self.prefixes.check()
+        self._free.check(kept={block for block in range(self.blocks) if block in self.prefixes}, taken=set(counted))
 
-    def _first_block(self, count: int) -> int:
-        """The start of the first lane that is wholly free and long enough, else of the longest free run."""
-        if count <= self._lane_blocks:
-            for start in range(0, self.blocks - self._lane_blocks + 1, self._lane_blocks):
-                if not any(self._references[start : start + self._lane_blocks]):
-                    return start
-        return self._longest_free_run().start
+    def _take(self, block: int) -> int:
+        self._forget(block)
+        self._free.remove(block)
+        self._references[block] = 1
+        return block
 
-    def _longest_free_run(self) -> Extent:
-        """In blocks. Looks at the whole pool, which happens once per sequence and once per extent of it."""
-        longest, start = Extent(0, 0), 0
-        for block, references in enumerate([*self._references, 1]):
-            if references:
-                if block - start > longest.stop - longest.start:
-                    longest = Extent(start, block)
-                start = block + 1
-        return longest
+    def _forget(self, block: int) -> None:
+        """Nobody finds this block any more, nor what is behind it."""
+        for forgotten in self.prefixes.forget(block):
+            if not self._references[forgotten]:
+                self._free.add(forgotten, kept=False)
 
 
 class BlockTable:
-    """The blocks of one sequence, in the order of its tokens."""
+    """The blocks of one sequence, in the order of its tokens.
 
-    def __init__(self, pool: BlockPool) -> None:
-        self._pool = pool
+    `room_tokens` is what it may come to. Its full blocks can be found by tables of the same account.
+    """
+
+    def __init__(self, pool: BlockPool, *, account: str | None = None, room_tokens: int = 0) -> None:
         self.blocks: list[int] = []
+        self._pool = pool
+        self._account = account
+        self._room_tokens = room_tokens
+        self._prefixes: list[Prefix] = []  # of its first blocks
+
+    def known_blocks(self, token_ids: Sequence[int]) -> list[int]:
+        """Blocks that hold a beginning of these tokens already. The last token is left out: its logits are needed."""
+        found = self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=self._pool.block_tokens)
+        return [prefix.block for prefix in found]
+
+    def attach(self, token_ids: Sequence[int]) -> list[BlockCopy]:
+        """Begin with what is known of these tokens; the table has no blocks yet. Returns copies to make, as `gather`.
+
+        There are none where it can grow behind the blocks that were found: nothing is there, or, behind a whole prompt,
+        only an older answer to it.
+        """
+        self._prefixes = self._pool.prefixes.find(self._account, token_ids[:-1], block_tokens=self._pool.block_tokens)
+        self.blocks = [prefix.block for prefix in self._prefixes]
+        self._pool.share(self.blocks)
+        whole = len(self.blocks) == (len(token_ids) - 1) // self._pool.block_tokens
+        return [] if not self.blocks or self._can_grow(over_kept=whole) else self.gather()
+
+    def gather(self) -> list[BlockCopy]:
+        """Exchange shared blocks for neighbours with room behind them, where neighbours are wanted and there are such.
+
+        Copies are made once, and what is not together is put together in every step. Returns the copies to make now.
+        """
+        count, room = len(self.blocks), self._pool.blocks_for(self._room_tokens)
+        if not self._pool.neighbours or not self._pool.has_beginning(count + 1, room):
+            return []
+        shared, self.blocks = self.blocks, self._pool.take(count, after=None, room=room)
+        self._pool.release(reversed(shared))
+        return [BlockCopy(source, target) for source, target in zip(shared, self.blocks, strict=True)]
+
+    def record(self, token_ids: Sequence[int], read_tokens: int) -> None:
+        """Make the full blocks findable; `read_tokens` of the tokens are written and right."""
+        for at in range(len(self._prefixes), read_tokens // self._pool.block_tokens):
+            content = token_ids[at * self._pool.block_tokens : (at + 1) * self._pool.block_tokens]
+            before = self._prefixes[-1].number if self._prefixes else self._account
+            prefix = self._pool.prefixes.keep(self.blocks[at], before, content)
+            if prefix is None:
+                return
+            self._prefixes.append(prefix)
+
+    def _can_grow(self, *, over_kept: bool) -> bool:
+        return len(self.extents()) == 1 and self._pool.may_grow_behind(self.blocks[-1], over_kept=over_kept)
 
     def reserve(self, first: int, stop: int) -> BlockCopy | None:
         """Make the slots of tokens `first` up to `stop` writable; what comes before `first` is written already.
@@ -134,20 +205,22 @@ class BlockTable:
             raise OutOfBlocksError(f"{missing + shared} blocks are needed and {self._pool.free_blocks} are free")
         copy = self._own(at) if shared else None
         if missing:
-            self.blocks += self._pool.take(missing, after=self.blocks[-1] if self.blocks else None)
+            after = self.blocks[-1] if self.blocks else None
+            self.blocks += self._pool.take(missing, after=after, room=self._pool.blocks_for(self._room_tokens))
         return copy
 
     def _own(self, at: int) -> BlockCopy:
         source = self.blocks[at]
-        [target] = self._pool.take(1, after=None)
+        [target] = self._pool.take(1, after=None, room=self._pool.blocks_for(self._room_tokens))
         self._pool.release([source])
         self.blocks[at] = target
         return BlockCopy(source, target)
 
     def fork(self, tokens: int) -> BlockTable:
         """A table that begins with the same `tokens` tokens and shares their blocks."""
-        fork = BlockTable(self._pool)
+        fork = BlockTable(self._pool, account=self._account, room_tokens=self._room_tokens)
         fork.blocks = self.blocks[: self._pool.blocks_for(tokens)]
+        fork._prefixes = self._prefixes[: tokens // self._pool.block_tokens]
         self._pool.share(fork.blocks)
         return fork
 
@@ -171,6 +244,6 @@ class BlockTable:
         return extents
 
     def release(self) -> None:
-        """Give every block back. A table that has none is released already."""
-        blocks, self.blocks = self.blocks, []
-        self._pool.release(blocks)
+        """Give every block back, the last first to be reused. A table that has none is released already."""
+        blocks, self.blocks, self._prefixes = self.blocks, [], []
+        self._pool.release(reversed(blocks))

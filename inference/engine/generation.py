@@ -15,10 +15,21 @@ class Generation:
 
     The first sequence reads the prompt; the others share its blocks and wait until it has.
     `bound` is the most tokens of one sequence: what was asked for, cut to what the context leaves after the prompt.
+    `deadline` is when it ends, done or not, by the clock of the engine.
     """
 
-    def __init__(self, request: GenerationRequest, model: LoadedModel, prompt_ids: list[int], *, bound: int) -> None:
+    def __init__(
+        self,
+        request: GenerationRequest,
+        model: LoadedModel,
+        prompt_ids: list[int],
+        *,
+        bound: int,
+        deadline: float | None = None,
+    ) -> None:
         self.id = request.id
+        self.account, self.key, self.priority = request.account, request.key, request.priority
+        self.deadline = deadline
         self.model = model
         self.ended = False
         self.shared_prompt: BlockTable | None = None
@@ -40,23 +51,35 @@ class Generation:
     def completion_tokens(self) -> int:
         return sum(sequence.completion_tokens for sequence in self.sequences)
 
-    def begin(self, sequence: Sequence) -> bool:
+    @property
+    def cached_tokens(self) -> int:
+        """How much of the prompt was in memory already."""
+        return self.sequences[0].cached_tokens
+
+    @property
+    def tables(self) -> list[BlockTable]:
+        """Of all its memory."""
+        shared = [self.shared_prompt] if self.shared_prompt else []
+        return [*shared, *(sequence.table for sequence in self.sequences)]
+
+    def is_ready(self, sequence: Sequence) -> bool:
         """Whether a sequence can compute: the first may at once, the others when the prompt is read."""
-        if sequence.begun or (sequence.index > 0 and not self._prompt_read):
-            return sequence.begun
-        sequence.begin(self.shared_prompt)
+        return sequence.index == 0 or self._prompt_read
+
+    def begin(self, sequence: Sequence) -> None:
+        """A sequence that is ready has got a place, for the first time or again."""
+        sequence.begin(None if sequence.begun else self.shared_prompt)
         if all(one.begun for one in self.sequences):
             self.unshare_prompt()
-        return True
 
     def advance(self, sequence: Sequence, tokens: int, token_id: int | None) -> list[Event]:
         """Take what a step brought one sequence: so many tokens read, and the token sampled after the last of them.
 
         The end of the last sequence is the end of the request.
         """
-        events: list[Event] = [] if self._started else [Started(self._prompt_tokens)]
+        events: list[Event] = [] if self._started else [Started(self._prompt_tokens, self.cached_tokens)]
         self._started = True
-        sequence.read_tokens += tokens
+        sequence.read(tokens)
         if sequence.unread_tokens:
             return events
         if not self._prompt_read:
@@ -71,12 +94,13 @@ class Generation:
         events.append(Ended(sequence.index, piece.end, self.completion_tokens))
         if all(one.ended for one in self.sequences):
             reason: ChoiceReason = "length" if "length" in self._reasons else "stop"
-            events.append(Finished(reason, self._prompt_tokens, self.completion_tokens))
+            events.append(Finished(reason, self._prompt_tokens, self.completion_tokens, self.cached_tokens))
         return events
 
     def cancelled(self) -> Finished:
         """The end of a request whose cancel flag was seen. A prompt that was never begun counts as none."""
-        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens)
+        cached_tokens = self.cached_tokens if self._started else 0
+        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, cached_tokens)
 
     def failed(self, code: str | None, message: str) -> Failed:
         """The end of a request that cannot go on."""

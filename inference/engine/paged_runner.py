@@ -43,7 +43,8 @@ class PagedRunner(Runner):
             )
 
     def _set_memory_aside(self, tokens: int, lanes: int) -> None:
-        self.pool = BlockPool(tokens, lanes=lanes, block_tokens=self._attention.page_tokens)
+        # Block tables are read wherever the blocks are.
+        self.pool = BlockPool(tokens, lanes=lanes, neighbours=False, block_tokens=self._attention.page_tokens)
         network = self.network
         self._pages = PagedKeyValues(network.config, self.pool, dtype=network.dtype, device=network.device)
         self.key_values = self._pages

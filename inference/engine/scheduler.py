@@ -1,38 +1,23 @@
-"""Which sequences compute in the next step, how many tokens of each, and who gives way when memory runs out."""
+"""Which sequences compute in the next step, how many tokens of each, and who gives way to whom."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
 from inference.engine.blocks import OutOfBlocksError
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
+from inference.engine.pace import MOST_TOKENS, Pace
+from inference.engine.places import Place, Waiting
 from inference.engine.sequence import Sequence
+from inference.engine.shares import Shares
 from inference.engine.step_limit import StepLimit
 
 logger = logging.getLogger(__name__)
-
-#: Prompt tokens read per step, all requests together, so that a long prompt does not hold up those that decode.
-PREFILL_TOKENS_PER_STEP = 512
-
-
-@dataclass(eq=False)
-class Place:
-    """A sequence in the step, or waiting for it. Of two, the one of the lower `number` came first and is the older."""
-
-    number: int
-    generation: Generation
-    sequence: Sequence
-    read_in_step: int = 0
-
-    @property
-    def model(self) -> LoadedModel:
-        return self.generation.model
 
 
 class Turn(NamedTuple):
@@ -44,11 +29,13 @@ class Turn(NamedTuple):
 
 
 class Scheduler:
-    """First come, first served into `max_in_flight` places, one for each sequence.
+    """Gives `max_in_flight` places, one for each sequence, first by priority, then by share, then by age.
 
-    Every sequence that decodes does so in every step; what is left of the step's tokens goes to prompts, in turns.
-    When a model's blocks run out its newest sequence gives way: it loses its memory and waits, in front, to read again
-    what it had read. The oldest never gives way, and fits alone, so there is always one that ends.
+    Every sequence that decodes does so in every step; what a step has left for prompts goes to them, in turns.
+    An account without a place gets one at once from the account most over its share, and so does one that has fallen
+    far behind. When a model's blocks run out, the newest sequence of the account most over its share gives way: it
+    loses its memory and waits, and reads again what was not kept. A sequence fits alone, so there is always one that
+    goes on. No place stays empty while somebody waits who can compute.
     `add` may be called from any thread, everything else from the owner thread.
     """
 
@@ -56,14 +43,25 @@ class Scheduler:
         self.max_in_flight = max_in_flight
         self._numbers = count()
         self._steps = count(1)
+        self._pace = Pace()
+        self._accounts = Shares()
         self._arrived: deque[Generation] = deque()
-        self._waiting: deque[Place] = deque()
+        self._waiting = Waiting()
         self._running: list[Place] = []
         self._turns: dict[Place, int] = {}
-        self._limit = StepLimit(PREFILL_TOKENS_PER_STEP)
+        self._prompt_tokens = 0
+        self._limit = StepLimit(MOST_TOKENS)
 
     def add(self, generation: Generation) -> None:
         self._arrived.append(generation)
+
+    def end(self, generation: Generation) -> None:
+        """A request is about to end: its sequences that wait leave. Those that run do with the next step."""
+        if all(sequence.running or sequence.ended for sequence in generation.sequences):
+            return
+        for place in [place for place in self._waiting if place.generation is generation]:
+            self._waiting.remove(place)
+            self._leave(place)
 
     @property
     def has_work(self) -> bool:
@@ -71,81 +69,146 @@ class Scheduler:
 
     def plan(self) -> list[Turn]:
         """The turns of one step. Whoever is in it has the memory for it."""
-        self._running = [place for place in self._running if not place.sequence.ended]
+        self._receive()
+        self._drop_ended()
         self._admit()
-        self._turns = {}
-        ready = [place for place in self._running if place.generation.begin(place.sequence)]
-        for place in ready:
-            if place.sequence.unread_tokens == 1:
-                self._take_turn(place, 1)
-        self._take_prefill_turns(place for place in ready if place.sequence.unread_tokens > 1)
+        self._turns, self._prompt_tokens = {}, 0
+        for place in [place for place in self._running if place.sequence.unread_tokens == 1]:
+            self._take_turn(place, 1)
+        self._take_prefill_turns([place for place in self._running if place.sequence.unread_tokens > 1])
+        for place, tokens in self._turns.items():
+            place.count(tokens)
         return [Turn(place.generation, place.sequence, tokens) for place, tokens in self._turns.items()]
 
     def shrink(self, prompt_tokens: int) -> int | None:
         """Plan smaller steps: one of so many prompt tokens had no room. Returns how many to try; None for no fewer."""
         return self._limit.shrink(prompt_tokens)
 
+    def took(self, seconds: float) -> None:
+        """The step that was planned last took so long to compute."""
+        decodes = sum(tokens == 1 for tokens in self._turns.values())
+        self._pace.measured(seconds, prompt_tokens=self._prompt_tokens, decodes=decodes)
+
+    def check(self, models: Iterable[LoadedModel]) -> None:
+        """Prove that the blocks of the models are those of the sequences here: raises AssertionError."""
+        generations = {place.generation for place in (*self._running, *self._waiting)}
+        for model in models:
+            of_model = [generation for generation in generations if generation.model is model]
+            model.runner.pool.check(table for generation in of_model for table in generation.tables)
+
+    # -- turns -----------------------------------------------------------------------------------
+
     def _take_prefill_turns(self, reading: Iterable[Place]) -> None:
         step = next(self._steps)
-        left = self._limit.tokens
+        left = min(self._limit.tokens, self._pace.tokens(beside_decodes=bool(self._turns)))
         self._limit.grow()
-        # Whoever reads now goes to the back, so that short prompts do not wait for a long one.
-        for place in sorted(reading, key=lambda place: place.read_in_step):
+        # By share; within one whoever reads now goes to the back, so that short prompts do not wait for a long one.
+        for place in sorted(reading, key=lambda place: (*place.standing[:3], place.read_in_step, place.number)):
             if left == 0:
                 return
             tokens = min(left, place.sequence.unread_tokens)
             if self._take_turn(place, tokens):
                 place.read_in_step = step
+                self._prompt_tokens += tokens
                 left -= tokens
 
     def _take_turn(self, place: Place, tokens: int) -> bool:
-        """Reserve the memory for a turn, at the cost of newer sequences. False if it is `place` that gave way."""
+        """Reserve the memory for a turn, at the cost of others. False if it is `place` that gave way."""
         while place.sequence.running:
             try:
                 place.sequence.reserve(tokens)
             except OutOfBlocksError:
-                self._make_room(place.model)
+                self._make_memory(place.model)
             else:
                 self._turns[place] = tokens
                 return True
         return False
 
-    def _make_room(self, model: LoadedModel) -> None:
-        """Free blocks: those of prompts that are kept for choices to come, else those of the newest sequence."""
+    def _make_memory(self, model: LoadedModel) -> None:
+        """Free blocks: those of prompts kept for choices to come, else the sequence of the worst standing."""
         kept = {place.generation for place in (*self._running, *self._waiting) if place.generation.shared_prompt}
         if kept := {generation for generation in kept if generation.model is model}:
             for generation in kept:
                 generation.unshare_prompt()
             return
-        newest = max((place for place in self._running if place.model is model), key=lambda place: place.number)
-        logger.info("request %s gives way: the memory of %s is full", newest.generation.id, model.id)
-        self._running.remove(newest)
-        self._turns.pop(newest, None)
-        newest.sequence.preempt()
-        self._waiting.appendleft(newest)
+        of_model = [place for place in self._running if place.model is model]
+        self._preempt(max(of_model, key=lambda place: place.standing), "the memory is full")
 
-    def _admit(self) -> None:
-        """Fill the places. Behind one whose model has no memory for it now, only other models' sequences pass."""
+    def _preempt(self, place: Place, reason: str) -> None:
+        logger.info("request %s gives way on %s: %s", place.generation.id, place.model.id, reason)
+        self._running.remove(place)
+        self._turns.pop(place, None)
+        place.sequence.preempt()
+        place.hold(running=False)
+        self._waiting.add(place)
+
+    # -- places ----------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
         while self._arrived:
             generation = self._arrived.popleft()
-            self._waiting += [Place(next(self._numbers), generation, sequence) for sequence in generation.sequences]
-        passed: list[Place] = []
+            for sequence in generation.sequences if not generation.ended else []:
+                account = self._accounts.enter(generation.account)
+                key = account.keys.enter(generation.key)
+                self._waiting.add(Place(next(self._numbers), generation, sequence, account, key))
+
+    def _drop_ended(self) -> None:
+        """Take out those that ended since the last step."""
+        for place in [place for place in self._running if place.sequence.ended]:
+            self._running.remove(place)
+            place.hold(running=False)
+            self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        self._accounts.leave(place.generation.account)
+        place.account.keys.leave(place.generation.key)
+
+    def _admit(self) -> None:
+        """Fill the places, and pass on those that are owed.
+
+        Behind one whose model has no memory for it now, only other models' sequences pass.
+        """
         full: set[LoadedModel] = set()
-        while self._waiting and len(self._running) < self.max_in_flight:
-            place = self._waiting.popleft()
-            if place.sequence.ended:  # cancelled while it waited
-                continue
-            if place.model in full or not self._fits(place):
-                full.add(place.model)
-                passed.append(place)
-                continue
-            place.sequence.running = True
-            self._running.append(place)
-        self._waiting.extendleft(reversed(passed))
+        while any(self._admit_one(place, full) for place in self._waiting.heads(without=full)):
+            pass
         self._running.sort(key=lambda place: place.number)
 
-    def _fits(self, place: Place) -> bool:
-        """Whether the model has blocks for it besides those that its running sequences are about to take."""
-        others = [other.sequence for other in self._running if other.model is place.model]
+    def _admit_one(self, place: Place, full: set[LoadedModel]) -> bool:
+        if place.model in full:
+            return False
+        if not self._has_room(place) and not self._make_room(place):
+            if len(self._running) < self.max_in_flight:
+                full.add(place.model)
+            return False
+        self._waiting.remove(place)
+        self._running.append(place)
+        place.hold(running=True)
+        place.generation.begin(place.sequence)
+        return True
+
+    def _has_room(self, place: Place) -> bool:
+        return len(self._running) < self.max_in_flight and self._missing_blocks(place) <= 0
+
+    def _missing_blocks(self, waiting: Place) -> int:
+        """What it lacks besides the free blocks that the model's other sequences are about to take."""
+        others = [place.sequence for place in self._running if place.model is waiting.model]
+        if not others:  # it fits alone
+            return 0
         promised = sum(max(0, sequence.missing_blocks) for sequence in others)
-        return not others or place.sequence.missing_blocks <= place.model.runner.pool.free_blocks - promised
+        return waiting.sequence.missing_blocks + promised - waiting.model.runner.pool.free_blocks
+
+    def _make_room(self, waiting: Place) -> bool:
+        """Let sequences that owe it give way until there is room; none does if it is plain that it is not enough."""
+        owing = self._owing(waiting)
+        held = sum(len(place.sequence.table.blocks) for place in owing if place.model is waiting.model)
+        if not owing or self._missing_blocks(waiting) > held:
+            return False
+        while owing and not self._has_room(waiting):
+            self._preempt(max(owing, key=lambda place: place.standing), f"request {waiting.generation.id} is due")
+            owing = self._owing(waiting)
+        return self._has_room(waiting)
+
+    def _owing(self, waiting: Place) -> list[Place]:
+        """Where a place is missing, of all models; where only memory is, of its own."""
+        anywhere = len(self._running) >= self.max_in_flight
+        return [place for place in self._running if place.owes(waiting) and (anywhere or place.model is waiting.model)]

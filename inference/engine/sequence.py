@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inference.engine.blocks import BlockTable
+from inference.engine.blocks import BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.model import LoadedModel
 from inference.engine.runner import Part
@@ -35,11 +35,14 @@ class Sequence:
         self.begun = False
         self.ended = False
         self.read_tokens = 0
-        self.table = BlockTable(model.runner.pool)
+        self.cached_tokens = 0
+        room = len(prompt_ids) + most_tokens
+        self.table = BlockTable(model.runner.pool, account=request.account, room_tokens=room)
         self.sampler_row = SamplerRow(request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index)
         self._token_ids = list(prompt_ids)
         self._prompt_tokens = len(prompt_ids)
         self._most_tokens = most_tokens
+        self._counted_tokens = 0
         self._model = model
         self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
         self._stops = StopStrings(request.stop)
@@ -55,8 +58,11 @@ class Sequence:
 
     @property
     def missing_blocks(self) -> int:
-        """Blocks that it has to take to read all its tokens and one more."""
-        return self._model.runner.pool.blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
+        """Free blocks that it needs to read all its tokens and one more."""
+        missing = self._model.runner.pool.blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
+        if self.table.blocks:
+            return missing
+        return missing - self._model.runner.pool.owned(self.table.known_blocks(self._token_ids))
 
     @property
     def may_sample(self) -> bool:
@@ -64,25 +70,56 @@ class Sequence:
         return self.completion_tokens < self._most_tokens
 
     def begin(self, prompt: BlockTable | None) -> None:
-        """Start on what another choice has read of the prompt. The last token is read again: its logits are needed."""
-        self.begun = True
+        """Start on what another choice has read of the prompt, or on what the model remembers of the tokens.
+
+        The last token is read in any case: its logits are needed.
+        """
         if prompt is not None:
             self.table = prompt.fork(self._prompt_tokens)
+            self._copy(self.table.gather())
             self.read_tokens = self._prompt_tokens - 1
+            self._counted_tokens = self._prompt_tokens
+        else:
+            self._remember()
+        self.begun = True
+
+    def _remember(self) -> None:
+        """Once at its start, and whenever it comes back after it gave way: the only look-up there is."""
+        self._copy(self.table.attach(self._token_ids))
+        self.read_tokens = len(self.table.blocks) * self._model.runner.pool.block_tokens
+        self._counted_tokens = max(self._counted_tokens, self.read_tokens)
+        if not self.begun:
+            self.cached_tokens = self.read_tokens
 
     def reserve(self, tokens: int) -> None:
         """Take the blocks for the next tokens. Raises OutOfBlocksError and changes nothing if there are too few."""
         copy = self.table.reserve(self.read_tokens, self.read_tokens + tokens)
         if copy is not None:
-            self._model.runner.key_values.copy(copy)
+            self._copy([copy])
 
     def part(self, tokens: int) -> Part:
         """The next tokens to be read; logits are wanted where a token is sampled after them."""
         ids = self._token_ids[self.read_tokens : self.read_tokens + tokens]
         return Part(ids, self.read_tokens, self.table, wanted=tokens == self.unread_tokens and self.may_sample)
 
+    def _copy(self, copies: list[BlockCopy]) -> None:
+        for copy in copies:
+            self._model.runner.key_values.copy(copy)
+
+    def read(self, tokens: int) -> None:
+        """So many more tokens are in memory."""
+        self.read_tokens += tokens
+        self.table.record(self._token_ids, self.read_tokens)
+
+    def count(self, tokens: int) -> int:
+        """What reading the next tokens takes of a share: prompt tokens the first time, and the token sampled."""
+        read = self.read_tokens + tokens
+        prompt = max(0, min(read, self._prompt_tokens) - self._counted_tokens)
+        self._counted_tokens += prompt
+        return prompt + (read == len(self._token_ids))
+
     def preempt(self) -> None:
-        """Give up the memory; what was in it will be read again."""
+        """Give up the memory; what is not remembered will be read again."""
         self.running = False
         self.read_tokens = 0
         self.table.release()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference.engine import Engine
+from inference.engine.owner import OwnerClosedError
 from inference.events import FINAL, Event, Failed, Finished, Text
 from inference.requests import GenerationRequest, Sampling
 from tests.models import tiny_model
@@ -82,8 +84,10 @@ def listener() -> Listener:
 
 @pytest.fixture
 def engine(endless: Path, listener: Listener) -> Iterator[Engine]:
-    """An engine that holds the endless model as `tiny`, two requests at a time."""
-    engine = Engine("cpu", publish=listener, max_in_flight=2)
+    """An engine that holds the endless model as `tiny`, two requests at a time. It proves that it loses no memory."""
+    engine = Engine("cpu", publish=listener, max_in_flight=2, proves_when_idle=True)
     engine.load("tiny", str(endless))
     yield engine
+    with suppress(OwnerClosedError):  # the test closed it
+        engine.check()
     engine.close()

@@ -27,9 +27,10 @@ def narrow(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -
     In float32: what is read again in one chunk differs in its last bits, which in bfloat16 decides between tokens.
     """
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=8, kv_tokens=320)
+    engine = Engine("cpu", publish=listener, max_in_flight=8, kv_tokens=320, proves_when_idle=True)
     engine.load("tiny", str(endless))
     yield engine
+    engine.check()
     engine.close()
 
 
@@ -49,10 +50,7 @@ def check_every_step(engine: Engine) -> list[int]:
 
     def plan_and_check() -> list[Turn]:
         turns = plan()
-        places = [*scheduler._running, *scheduler._waiting]
-        shared = {place.generation: place.generation.shared_prompt for place in places}
-        tables = [place.sequence.table for place in places] + [table for table in shared.values() if table]
-        engine._models["tiny"].runner.pool.check(tables)
+        scheduler.check(engine._models.all())
         checked.append(len(turns))
         return turns
 
@@ -171,7 +169,7 @@ def break_request(engine: Engine, request_id: str, fault: Exception) -> None:
     """Make every forward raise that has a sequence of the request in it."""
 
     def raise_for_its_slots(_module: object, _args: Any, kwargs: dict[str, Any]) -> None:
-        generation = engine._generations.get(request_id)
+        generation = engine._submissions._generations.get(request_id)
         blocks = {block for sequence in generation.sequences for block in sequence.table.blocks} if generation else {}
         if any(int(slot) // 16 in blocks for slot in kwargs["step"].slots):
             raise fault

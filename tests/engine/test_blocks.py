@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.engine.blocks import BLOCK_TOKENS, BlockPool, BlockTable, Extent, OutOfBlocksError
+from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable, Extent, OutOfBlocksError
 
 
 def table_of(pool: BlockPool, tokens: int) -> BlockTable:
@@ -64,44 +64,75 @@ def test_a_lost_block_is_found_out() -> None:
 
 
 class Blocks(RuleBasedStateMachine):
-    """Tables that begin, grow, fork, and end in any order, in a pool that is often full."""
+    """Tables that begin, grow, fork, are remembered and end in any order, in a pool that is often full.
+
+    What is in a slot stands for keys and values: all tokens of the sequence up to its own.
+    """
+
+    neighbours = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = BlockPool(12 * BLOCK_TOKENS, lanes=3)
+        self.pool = BlockPool(12 * BLOCK_TOKENS, lanes=3, neighbours=self.neighbours)
         self.tables: list[BlockTable] = []
-        self.lengths: dict[BlockTable, int] = {}
+        self.tokens: dict[BlockTable, list[int]] = {}
+        self.accounts: dict[BlockTable, str] = {}
+        self.memory: dict[int, tuple[str, list[int]]] = {}
 
     def _any(self, number: int) -> BlockTable:
         return self.tables[number % len(self.tables)]
 
-    @rule()
-    def begin(self) -> None:
-        self.tables.append(BlockTable(self.pool))
-        self.lengths[self.tables[-1]] = 0
+    def _copy(self, copy: BlockCopy) -> None:
+        for token in range(BLOCK_TOKENS):
+            held = self.memory.get(copy.source * BLOCK_TOKENS + token)
+            if held is not None:
+                self.memory[copy.target * BLOCK_TOKENS + token] = held
+
+    @rule(account=st.sampled_from("ab"), blocks=st.integers(0, 4), kind=st.integers(0, 1), room=st.integers(0, 90))
+    def begin(self, account: str, blocks: int, kind: int, room: int) -> None:
+        """On tokens of which there are two kinds, so that beginnings are often known."""
+        table = BlockTable(self.pool, account=account, room_tokens=room)
+        token_ids = [kind] * (blocks * BLOCK_TOKENS + 1)
+        for copy in table.attach(token_ids):
+            self._copy(copy)
+        self.tables.append(table)
+        self.tokens[table] = token_ids[: len(table.blocks) * BLOCK_TOKENS]
+        self.accounts[table] = account
 
     @precondition(lambda self: self.tables)
-    @rule(number=st.integers(0, 99), tokens=st.integers(1, 70))
-    def write(self, number: int, tokens: int) -> None:
+    @rule(number=st.integers(0, 99), tokens=st.integers(1, 70), kind=st.integers(0, 1))
+    def write(self, number: int, tokens: int, kind: int) -> None:
         table = self._any(number)
-        first = self.lengths[table]
+        first = len(self.tokens[table])
         before = list(table.blocks), self.pool.free_blocks
         try:
-            table.reserve(first, first + tokens)
+            copy = table.reserve(first, first + tokens)
         except OutOfBlocksError:
             assert (table.blocks, self.pool.free_blocks) == before
             return
-        self.lengths[table] += tokens
+        if copy is not None:
+            self._copy(copy)
         written = {table.blocks[token // BLOCK_TOKENS] for token in range(first, first + tokens)}
         assert not any(written & set(other.blocks) for other in self.tables if other is not table)
+        self.tokens[table] = self.tokens[table] + [kind] * tokens
+        for token, slot in enumerate(table.slots(0, first + tokens)):
+            if token >= first:
+                self.memory[slot] = self.accounts[table], self.tokens[table][: token + 1]
+
+    @precondition(lambda self: self.tables)
+    @rule(number=st.integers(0, 99))
+    def record(self, number: int) -> None:
+        table = self._any(number)
+        table.record(self.tokens[table], len(self.tokens[table]))
 
     @precondition(lambda self: self.tables)
     @rule(number=st.integers(0, 99), share=st.floats(0, 1))
     def fork(self, number: int, share: float) -> None:
         table = self._any(number)
-        tokens = int(self.lengths[table] * share)
+        tokens = int(len(self.tokens[table]) * share)
         self.tables.append(table.fork(tokens))
-        self.lengths[self.tables[-1]] = tokens
+        self.tokens[self.tables[-1]] = self.tokens[table][:tokens]
+        self.accounts[self.tables[-1]] = self.accounts[table]
 
     @precondition(lambda self: self.tables)
     @rule(number=st.integers(0, 99))
@@ -111,14 +142,33 @@ class Blocks(RuleBasedStateMachine):
         table.release()
         table.release()  # once more is no fault
 
+    @precondition(lambda self: self.tables)
+    @rule(number=st.integers(0, 99))
+    def fail(self, number: int) -> None:
+        table = self._any(number)
+        others = {block for other in self.tables if other is not table for block in other.blocks}
+        for block in self.pool.spoil([table]):
+            assert block not in others
+            for slot in range(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS):
+                self.memory.pop(slot, None)
+        self.tables.remove(table)
+        table.release()
+
     @invariant()
     def every_block_is_counted(self) -> None:
         self.pool.check(self.tables)
 
     @invariant()
+    def every_table_holds_its_own_tokens(self) -> None:
+        for table in self.tables:
+            token_ids = self.tokens[table]
+            for token, slot in enumerate(table.slots(0, len(token_ids))):
+                assert self.memory[slot] == (self.accounts[table], token_ids[: token + 1])
+
+    @invariant()
     def extents_are_the_slots_in_order(self) -> None:
         for table in self.tables:
-            length = self.lengths[table]
+            length = len(self.tokens[table])
             assert len(table.blocks) >= self.pool.blocks_for(length)
             slots = [slot for extent in table.extents(length) for slot in range(extent.start, extent.stop)]
             assert slots == table.slots(0, length)
@@ -130,4 +180,9 @@ class Blocks(RuleBasedStateMachine):
         assert self.pool.free_blocks == self.pool.blocks
 
 
+class ScatteredBlocks(Blocks):
+    neighbours = False
+
+
 TestBlocks = Blocks.TestCase
+TestScatteredBlocks = ScatteredBlocks.TestCase

@@ -313,6 +313,44 @@ def test_closing_ends_every_request_and_refuses_the_next(engine: Engine, listene
     assert not engine._owner._thread.is_alive()
 
 
+def test_memory_that_is_lost_is_found_out_when_nothing_runs(
+    engine: Engine, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine._owner.call(lambda: engine._models["tiny"].runner.pool.take(1, after=None))
+    with pytest.raises(AssertionError, match="blocks counted"):
+        engine.check()
+    engine.submit(request_for("one", max_tokens=3))
+    assert isinstance(listener.final("one"), Finished)
+    engine.unload("nothing")  # returns when the new thread has brought the models back
+    assert "tiny is loaded again" in caplog.text
+    engine.check()
+
+
+def test_what_the_prompt_had_in_memory_is_told(engine: Engine) -> None:
+    for name, cached_tokens in (("cold", 0), ("warm", 16)):
+        events = list(engine.stream(request_for(name, max_tokens=3, account="a")))
+        assert events[0] == Started(19, cached_tokens)
+        assert events[-1] == Finished("length", 19, 3, cached_tokens)
+
+
+def test_a_request_over_its_time_ends_wherever_it_is(endless: Path, listener: Listener) -> None:
+    now = [0.0]
+    engine = Engine("cpu", publish=listener, clock=lambda: now[0])
+    engine.load("tiny", str(endless))
+
+    def let_time_pass(_request_id: str, event: Event) -> None:
+        if isinstance(event, Text) and event.completion_tokens >= 5:
+            now[0] = 2.0
+
+    listener.at = let_time_pass
+    engine.submit(request_for("one", max_tokens=1500, timeout_s=1.5))
+    final = listener.final("one")
+    assert isinstance(final, Failed)
+    assert "time limit" in final.message
+    assert final.completion_tokens == 5
+    engine.close()
+
+
 def test_the_same_id_twice_is_one_request(engine: Engine, listener: Listener) -> None:
     engine.submit(request_for("one", max_tokens=400))
     engine.submit(request_for("one", max_tokens=400))

@@ -1,0 +1,130 @@
+"""The models of one device by their ids, how they are loaded, and how they come back after the device broke."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from inference.engine import sources, weights
+from inference.engine.facts import ModelFacts, end_token_ids, facts_of
+from inference.engine.loading import LoadError, Progress
+from inference.engine.model import LoadedModel
+from inference.engine.prompts import Prompts
+from inference.engine.readiness import ready_runner
+from inference.engine.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+CLOSING = "The engine is closing: it loads and unloads nothing more."
+
+#: Runs work on the device's owner thread and waits for it.
+OnDevice = Callable[[Callable[[], Runner]], Runner]
+
+
+class LoadedModels:
+    """Read from any thread; loaded from any but the owner's, which makes the runners."""
+
+    def __init__(self, device: torch.device, *, cache: Path, kv_tokens: int | None, places: int) -> None:
+        self._device = device
+        self._cache = cache
+        self._kv_tokens = kv_tokens
+        self._places = places
+        self._lock = threading.Lock()  # guards everything below
+        self._models: dict[str, LoadedModel] = {}
+        self._lost: list[LoadedModel] = []
+        self._loads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._closed = False
+
+    def __getitem__(self, model_id: str) -> LoadedModel:
+        with self._lock:
+            return self._models[model_id]
+
+    def get(self, model_id: str) -> LoadedModel | None:
+        with self._lock:
+            return self._models.get(model_id)
+
+    def all(self) -> list[LoadedModel]:
+        with self._lock:
+            return list(self._models.values())
+
+    def load(self, model_id: str, source: str, *, progress: Progress, on_device: OnDevice) -> ModelFacts:
+        """Load a model and wait for it; one that is loaded stays. Raises LoadError."""
+        with self._lock:
+            one_at_a_time = self._loads[model_id]
+        with one_at_a_time:
+            if loaded := self.get(model_id):
+                return loaded.facts
+            model = self._read(model_id, source, progress, on_device)
+            with self._lock:
+                if self._closed:
+                    raise LoadError(CLOSING)
+                self._models[model_id] = model
+            return model.facts
+
+    def _read(self, model_id: str, source: str, progress: Progress, on_device: OnDevice) -> LoadedModel:
+        started = time.monotonic()
+        folder = sources.folder_of(source, cache=self._cache, progress=progress)
+        progress("reading weights")
+        tokenizer = weights.read_tokenizer(folder)
+        prompts = Prompts(tokenizer, model_id)
+        runner = on_device(lambda: self._ready_runner(folder))
+        load_seconds = time.monotonic() - started
+        return LoadedModel(
+            id=model_id,
+            folder=folder,
+            facts=facts_of(
+                runner.network,
+                tokenizer,
+                kv_tokens=runner.pool.tokens,
+                load_seconds=load_seconds,
+                attention=runner.attention,
+            ),
+            prompts=prompts,
+            tokenizer=tokenizer.backend_tokenizer,
+            end_token_ids=end_token_ids(runner.network),
+            runner=runner,
+        )
+
+    def forget(self, model_id: str) -> None:
+        """One that is not here is no error."""
+        with self._lock:
+            self._models.pop(model_id, None)
+            self._lost = [model for model in self._lost if model.id != model_id]
+
+    def lose(self) -> None:
+        """The device is broken, and the models with it. They are remembered for the thread that takes over."""
+        with self._lock:
+            self._lost = [*self._lost, *self._models.values()]
+            self._models.clear()
+
+    def reload(self) -> None:
+        """Bring back the models of a device that broke, on its new owner thread. One that fails again is gone."""
+        with self._lock:
+            lost, self._lost = self._lost, []
+        for model in lost:
+            try:
+                again = replace(model, runner=self._ready_runner(model.folder))
+            except Exception:
+                logger.exception("%s is gone: it could not be loaded again", model.id)
+                continue
+            with self._lock:
+                if not self._closed:
+                    self._models.setdefault(model.id, again)
+            logger.warning("%s is loaded again", model.id)
+
+    def close(self) -> bool:
+        """Forget all models and load no more. False if that was so already."""
+        with self._lock:
+            was_open, self._closed = not self._closed, True
+            self._models.clear()
+        return was_open
+
+    def _ready_runner(self, folder: Path) -> Runner:
+        return ready_runner(folder, self._device, kv_tokens=self._kv_tokens, places=self._places)

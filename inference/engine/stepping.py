@@ -1,0 +1,98 @@
+"""A step of the device: who runs is advanced once, who is to end ends, and what came of it is delivered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from inference.engine import batch
+from inference.engine.batch import Outcome
+from inference.engine.generation import Generation
+from inference.engine.loaded_models import LoadedModels
+from inference.engine.scheduler import Scheduler
+from inference.engine.submissions import Submissions
+from inference.events import FINAL, Event, Failed, Finished
+
+logger = logging.getLogger(__name__)
+
+UNCLASSIFIED = "The model could not finish this request. It can be sent again."
+OVERDUE = "The request did not end within its time limit."
+
+
+class Stepping:
+    """The owner thread's alone, except for `step`, which counts the steps taken."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        submissions: Submissions,
+        models: LoadedModels,
+        *,
+        clock: Callable[[], float],
+        proves_when_idle: bool,
+    ) -> None:
+        self.step = 0
+        self._scheduler = scheduler
+        self._submissions = submissions
+        self._models = models
+        self._clock = clock
+        self._proves_when_idle = proves_when_idle
+        self._outbox: list[tuple[str, Event]] = []
+
+    def advance(self) -> bool:
+        """Take a step. True while there is more to do."""
+        self.step += 1
+        self._end_cancelled()
+        self._end_overdue()
+        started = self._clock()
+        for outcome in batch.compute(self._scheduler.plan(), shrink=self._scheduler.shrink):
+            self._take(outcome)
+        self._scheduler.took(self._clock() - started)
+        if self._proves_when_idle and not self._scheduler.has_work:
+            self.check()
+        self._publish()
+        return self._scheduler.has_work
+
+    def end_all(self, message: str, *, of_model: str | None = None) -> None:
+        """End every request, or every one for a model, that was checked so far."""
+        for generation in self._submissions.of(of_model):
+            self._end(generation, generation.failed("service_unavailable", message))
+        self._publish()
+
+    def check(self) -> None:
+        """Prove that no block is lost: raises AssertionError."""
+        self._scheduler.check(self._models.all())
+
+    def _end_cancelled(self) -> None:
+        for generation in self._submissions.cancelled():
+            logger.info("request %s: cancel flag seen at step %d", generation.id, self.step)
+            self._end(generation, generation.cancelled())
+
+    def _end_overdue(self) -> None:
+        for generation in self._submissions.overdue(self._clock()):
+            self._end(generation, generation.failed(None, OVERDUE))
+
+    def _take(self, outcome: Outcome) -> None:
+        generation = outcome.generation
+        if outcome.fault is not None:
+            logger.error("request %s failed at step %d", generation.id, self.step, exc_info=outcome.fault)
+            self._end(generation, generation.failed(None, UNCLASSIFIED))
+        for event in outcome.events:
+            if isinstance(event, FINAL):
+                self._end(generation, event)
+            else:
+                self._outbox.append((generation.id, event))
+
+    def _end(self, generation: Generation, event: Finished | Failed) -> None:
+        if generation.ended:
+            return
+        self._scheduler.end(generation)
+        generation.release()
+        self._outbox.append((generation.id, event))
+        if isinstance(event, Finished) and event.reason == "cancelled":
+            logger.info("request %s: ended by cancel at step %d", generation.id, self.step)
+
+    def _publish(self) -> None:
+        events, self._outbox = self._outbox, []
+        if events:
+            self._submissions.deliver(events)

@@ -1,0 +1,82 @@
+"""An engine without a thread: a test takes each step itself, and says what time it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from inference.engine.admission import admit
+from inference.engine.generation import Generation
+from inference.engine.loaded_models import LoadedModels
+from inference.engine.loading import silent
+from inference.engine.model import LoadedModel
+from inference.engine.runner import Runner
+from inference.engine.scheduler import Scheduler
+from inference.engine.stepping import Stepping
+from inference.engine.submissions import Submissions
+from inference.events import Failed, Finished
+from tests.engine.conftest import Listener, request_for
+
+
+def loaded(folder: Path) -> LoadedModel:
+    """The model of a folder as `tiny`."""
+    models = LoadedModels(torch.device("cpu"), cache=folder, kv_tokens=16, places=1)
+    models.load("tiny", str(folder), progress=silent, on_device=lambda work: work())
+    return models["tiny"]
+
+
+class Stepped:
+    """What an engine is made of, on the thread of the test. Its memory is its own and proven after every step."""
+
+    def __init__(self, model: LoadedModel, *, places: int = 8, kv_tokens: int = 8192) -> None:
+        facts = msgspec.structs.replace(model.facts, context_tokens=kv_tokens, input_limit_tokens=kv_tokens - 1)
+        self.model = replace(model, facts=facts, runner=Runner(model.network, kv_tokens, lanes=places))
+        self.now = 0.0
+        self.computed: list[int] = []  # tokens, of each step
+        self.listener = Listener()
+        self.submissions = Submissions(self.listener)
+        self.scheduler = Scheduler(places)
+        nothing_loaded = LoadedModels(torch.device("cpu"), cache=Path(), kv_tokens=None, places=places)
+        self.stepping = Stepping(
+            self.scheduler, self.submissions, nothing_loaded, clock=lambda: self.now, proves_when_idle=False
+        )
+
+    def submit(self, request_id: str, content: str = "Hello!", **fields: Any) -> None:
+        """A request that passes every check, greedy unless told otherwise."""
+        request = request_for(request_id, content, **fields)
+        assert self.submissions.begin(request_id)
+        deadline = None if request.timeout_s is None else self.now + request.timeout_s
+        generation = admit(request, self.model, deadline=deadline)
+        assert isinstance(generation, Generation), generation
+        assert self.submissions.queue(generation, onto=self.scheduler.add, model_is_here=lambda: True)
+
+    def step(self) -> bool:
+        """True while there is more to do."""
+        more = self.stepping.advance()
+        self.computed.append(sum(self.scheduler._turns.values()))
+        self.scheduler.check([self.model])
+        return more
+
+    def run(self, most_steps: int = 10_000) -> None:
+        """Go on until nothing is left, and find all memory free."""
+        steps = 0
+        while self.step():
+            steps += 1
+            assert steps < most_steps, "it does not end"
+        pool = self.model.runner.pool
+        pool.check([])
+        assert pool.free_blocks == pool.blocks
+
+    def answer(self, request_id: str, content: str = "Hello!", **fields: Any) -> Finished | Failed:
+        """The end of a request that is submitted now, and of all that is here."""
+        self.submit(request_id, content, **fields)
+        self.run()
+        return self.listener.final(request_id)
+
+    def running(self) -> list[str]:
+        """Ids of the requests that hold a place, once for each, oldest first."""
+        return [place.generation.id for place in self.scheduler._running if place.sequence.running]
