@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,8 +39,12 @@ def run_out_of_memory(engine: Engine, fault: Exception, *, beyond_tokens: int) -
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_a_prompt_is_read_in_parts_that_fit(engine: Engine, listener: Listener, fault: Exception) -> None:
-    answer = text_of(list(engine.stream(request_for("before", LONG_PROMPT, max_tokens=5))))
+def test_a_prompt_is_read_in_parts_that_fit(
+    engine: Engine, endless: Path, listener: Listener, fault: Exception
+) -> None:
+    with closing(Engine("cpu")) as roomy:
+        roomy.load("tiny", str(endless))
+        answer = text_of(list(roomy.stream(request_for("roomy", LONG_PROMPT, max_tokens=5))))
     tried = run_out_of_memory(engine, fault, beyond_tokens=150)
     steps = engine.step
     engine.submit(request_for("long", LONG_PROMPT, max_tokens=5))
