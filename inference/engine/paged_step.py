@@ -17,13 +17,14 @@ class PagedStep(Forward):
         self, key_values: PagedKeyValues, attention: PagedAttention, slots: Tensor, reads: list[Reads]
     ) -> None:
         super().__init__()
-        self._key_values, self._attention, self._slots, self._reads = key_values, attention, slots, reads
+        self.slots = slots
+        self._key_values, self._attention, self._reads = key_values, attention, reads
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float, window: int | None
     ) -> Tensor:
         """Attention of the step's tokens, (heads, tokens, head_dim); returns (1, tokens, heads, head_dim)."""
-        keys, values = self._key_values.write(layer, self._slots, key.transpose(0, 1), value.transpose(0, 1))
+        keys, values = self._key_values.write(layer, self.slots, key.transpose(0, 1), value.transpose(0, 1))
         rows = query.transpose(0, 1)
         parts = [
             self._attention.attend(rows[reads.start : reads.stop], keys, values, reads, scaling=scaling, window=window)
