@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar
+	proof-logits proof-grammar proof-gpu
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -76,6 +76,9 @@ proof-logits: $(DEV)  ## Compare the engine's logits with transformers in float3
 
 proof-grammar: $(DEV)  ## Ask for answers to 200 schemas, check each, and press on the engine with 50 hostile grammars
 	@$(PYTHON) -m tests.proofs.grammar $(ARGS)
+
+proof-gpu: $(DEV)  ## Run what needs a GPU: tests, attention by kernel, the bench. Install with EXTRA=gpu first
+	@$(PYTHON) -m tests.proofs.gpu $(ARGS)
 
 # -- the virtual environment ---------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from inference.engine.transfers import on_device
 from inference.requests import Sampling
 
 
@@ -55,9 +56,11 @@ class Adjustments:
         """Change the logits of one row, shape (vocabulary,), in place."""
         if self._places:
             seen = len(self._places)
-            self._penalize(logits, self._ids[:seen].to(logits.device), self._counts[:seen].to(logits.device))
+            self._penalize(
+                logits, on_device(self._ids[:seen], logits.device), on_device(self._counts[:seen], logits.device)
+            )
         if len(self._bias):
-            logits[self._bias_ids.to(logits.device)] += self._bias.to(logits.device)
+            logits[on_device(self._bias_ids, logits.device)] += on_device(self._bias, logits.device)
 
     def _penalize(self, logits: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> None:
         values = logits[ids]

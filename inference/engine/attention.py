@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from inference.engine.blocks import Extent
+from inference.engine.paged_step import PagedStep
 from inference.engine.step import Chunk, Lanes, Step
 
 #: What networks that use it are loaded with, as `attn_implementation`.
@@ -32,7 +33,7 @@ def attend(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    step: Step,
+    step: Step | PagedStep,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -46,6 +47,8 @@ def attend(
         raise UnsupportedAttentionError("it caps its attention scores" if softcap else "it has attention sinks")
     layer = cast(int, module.layer_idx)
     step.layers_seen.add(layer)
+    if isinstance(step, PagedStep):
+        return step.attend(layer, query[0], key[0], value[0], scaling=scaling, window=sliding_window), None
     keys, values = step.key_values.write(layer, step.slots, key[0], value[0])
     heads, tokens, width = query.shape[1:]
     # (kv_heads, group, tokens, head_dim): the queries that share a head of the keys stand together.

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from torch import Tensor
 
-from inference.engine.blocks import BLOCK_TOKENS, Extent
+from inference.engine.blocks import Extent
 from inference.engine.generation import Generation, Read
 from inference.engine.grammar import GrammarError
 from inference.engine.logprobs import logprobs
 from inference.engine.model import LoadedModel
-from inference.engine.owner import is_device_fault
+from inference.engine.owner import is_device_fault, is_out_of_memory
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.engine.scheduler import Turn
 from inference.events import Event, TokenLogprob
 
 logger = logging.getLogger(__name__)
+
+#: Told how many prompt tokens had no memory, says how many to try instead; None for no fewer.
+Shrink = Callable[[int], int | None]
 
 
 class Outcome(NamedTuple):
@@ -30,36 +33,59 @@ class Outcome(NamedTuple):
     fault: Exception | None = None
 
 
-def compute(turns: Sequence[Turn]) -> Iterator[Outcome]:
+def compute(turns: Sequence[Turn], *, shrink: Shrink) -> Iterator[Outcome]:
     """Compute the turns of a step, model by model; a turn whose request has ended meanwhile has no outcome.
 
-    A fault of the device is raised. With any other one in a batch each of its sequences is computed alone, which
+    A fault of the device is raised. Where memory runs out, `shrink` says how many prompt tokens to try instead; what is
+    left out waits for the next step. With any other fault in a batch each of its sequences is computed alone, which
     writes the same keys and values once more, and those fail that fail alone.
     """
     by_model: dict[LoadedModel, list[Turn]] = {}
     for turn in turns:
         by_model.setdefault(turn.generation.model, []).append(turn)
     for of_model in by_model.values():
-        yield from _compute_together(of_model)
+        yield from _compute_together(of_model, shrink)
 
 
-def _compute_together(turns: list[Turn]) -> Iterator[Outcome]:
+def _compute_together(turns: list[Turn], shrink: Shrink) -> Iterator[Outcome]:
+    smaller: list[Turn] = []
     try:
         results = _read(turns)
     except Exception as fault:
         if is_device_fault(fault):
             raise
-        results = [fault] * len(turns)
         logger.warning("a forward of %d sequences failed", len(turns), exc_info=fault)
+        # The frames in its traceback hold the tensors that there was no room beside.
+        results = [fault.with_traceback(None)] * len(turns)
+        if is_out_of_memory(fault) and (fewer := shrink(_prompt_tokens(turns))):
+            smaller = _cut(turns, fewer)
+    if smaller:
+        yield from _compute_together(smaller, shrink)
+        return
     for turn, result in zip(turns, results, strict=True):
         if turn.generation.ended:  # by a fault in another of its sequences
             continue
         if isinstance(result, Read):
             yield _advanced(turn, result)
         elif len(turns) > 1 and not isinstance(result, GrammarError):
-            yield from _compute_together([turn])
+            yield from _compute_together([turn], shrink)
         else:
             yield _failed(turn.generation, result)
+
+
+def _prompt_tokens(turns: list[Turn]) -> int:
+    return sum(turn.tokens for turn in turns if turn.tokens > 1)
+
+
+def _cut(turns: list[Turn], prompt_tokens: int) -> list[Turn]:
+    """The same step with so many prompt tokens, the first ones. Nobody who decodes is left out."""
+    cut: list[Turn] = []
+    for turn in turns:
+        tokens = turn.tokens if turn.tokens == 1 else min(turn.tokens, prompt_tokens)
+        prompt_tokens -= tokens if turn.tokens > 1 else 0
+        if tokens:
+            cut.append(turn._replace(tokens=tokens))
+    return cut
 
 
 def _read(turns: list[Turn]) -> list[Read | Exception]:
@@ -127,6 +153,7 @@ def _failed(generation: Generation, fault: Exception) -> Outcome:
     So is what it only read, since that may be why. What others read too stays until they fail in their turn.
     """
     runner = generation.model.runner
+    size = runner.pool.block_tokens
     for block in runner.pool.spoil(generation.tables):
-        runner.key_values.clear([Extent(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS)])
+        runner.key_values.clear([Extent(block * size, (block + 1) * size)])
     return Outcome(generation, [], fault)

@@ -12,13 +12,8 @@ from typing import NamedTuple
 from inference.engine.free_blocks import FreeBlocks
 from inference.engine.prefix_cache import Prefix, PrefixCache, Salt
 
-#: Tokens in a block, the unit in which memory is given out and shared.
+#: Tokens in a block, the unit in which memory is given out and shared, where attention does not want another size.
 BLOCK_TOKENS = 16
-
-
-def blocks_for(tokens: int) -> int:
-    """Blocks that hold so many tokens of one sequence."""
-    return -(-tokens // BLOCK_TOKENS)
 
 
 class OutOfBlocksError(Exception):
@@ -53,9 +48,11 @@ class BlockPool:
         *,
         lanes: int,
         neighbours: bool = True,
+        block_tokens: int = BLOCK_TOKENS,
         move: Callable[[BlockCopy], None] = lambda _copy: None,
     ) -> None:
-        self.blocks = max(1, tokens // BLOCK_TOKENS)
+        self.block_tokens = block_tokens
+        self.blocks = max(1, tokens // block_tokens)
         self.neighbours = neighbours
         self.prefixes = PrefixCache()
         self._move = move
@@ -65,7 +62,11 @@ class BlockPool:
     @property
     def tokens(self) -> int:
         """What one sequence can hold when it has the pool for itself."""
-        return self.blocks * BLOCK_TOKENS
+        return self.blocks * self.block_tokens
+
+    def blocks_for(self, tokens: int) -> int:
+        """Blocks that hold so many tokens of one sequence."""
+        return -(-tokens // self.block_tokens)
 
     @property
     def free_blocks(self) -> int:
@@ -195,7 +196,7 @@ class BlockTable:
 
         Copies are made once, and what is not together is put together in every step. Returns the copies to make now.
         """
-        count, room = len(self.blocks), blocks_for(self._room_tokens)
+        count, room = len(self.blocks), self._pool.blocks_for(self._room_tokens)
         if not self._pool.neighbours or not self._pool.has_beginning(count + 1, room):
             return []
         shared, self.blocks = self.blocks, self._pool.take(count, after=None, room=room)
@@ -204,8 +205,9 @@ class BlockTable:
 
     def record(self, token_ids: Sequence[int], read_tokens: int) -> None:
         """Make the full blocks findable; `read_tokens` of the tokens are written and right."""
-        for at in range(len(self._prefixes), read_tokens // BLOCK_TOKENS):
-            content = token_ids[at * BLOCK_TOKENS : (at + 1) * BLOCK_TOKENS]
+        size = self._pool.block_tokens
+        for at in range(len(self._prefixes), read_tokens // size):
+            content = token_ids[at * size : (at + 1) * size]
             before = self._prefixes[-1].number if self._prefixes else self._salt
             prefix = self._pool.prefixes.keep(self.blocks[at], before, content)
             if prefix is None:
@@ -214,7 +216,7 @@ class BlockTable:
 
     def _known(self, token_ids: Sequence[int]) -> list[Prefix]:
         """The last token is left out: its logits are needed."""
-        return self._pool.prefixes.find(self._salt, token_ids[:-1], block_tokens=BLOCK_TOKENS)
+        return self._pool.prefixes.find(self._salt, token_ids[:-1], block_tokens=self._pool.block_tokens)
 
     def reserve(self, first: int, stop: int) -> BlockCopy | None:
         """Make the slots of tokens `first` up to `stop` writable; what comes before `first` is written already.
@@ -222,21 +224,21 @@ class BlockTable:
         Returns the copy to be made first where the block of `first` was shared: a sequence never writes to a block
         that another one reads. Raises OutOfBlocksError and changes nothing if the pool has too few.
         """
-        assert first <= len(self.blocks) * BLOCK_TOKENS, "tokens are written in their order"
-        missing = max(0, blocks_for(stop) - len(self.blocks))
-        at = first // BLOCK_TOKENS
+        assert first <= len(self.blocks) * self._pool.block_tokens, "tokens are written in their order"
+        missing = max(0, self._pool.blocks_for(stop) - len(self.blocks))
+        at = first // self._pool.block_tokens
         shared = at < len(self.blocks) and self._pool.is_shared(self.blocks[at])
         if missing + shared > self._pool.free_blocks:
             raise OutOfBlocksError(f"{missing + shared} blocks are needed and {self._pool.free_blocks} are free")
         copy = self._own(at) if shared else None
         if missing:
             after = self.blocks[-1] if self.blocks else None
-            self.blocks += self._pool.take(missing, after=after, room=blocks_for(self._room_tokens))
+            self.blocks += self._pool.take(missing, after=after, room=self._pool.blocks_for(self._room_tokens))
         return copy
 
     def _own(self, at: int) -> BlockCopy:
         source = self.blocks[at]
-        [target] = self._pool.take(1, after=None, room=blocks_for(self._room_tokens))
+        [target] = self._pool.take(1, after=None, room=self._pool.blocks_for(self._room_tokens))
         self._pool.release([source])
         self.blocks[at] = target
         return BlockCopy(source, target)
@@ -245,24 +247,24 @@ class BlockTable:
         """A table that begins with the same `tokens` tokens and shares their blocks."""
         fork = BlockTable(self._pool, room_tokens=self._room_tokens)
         fork._salt = self._salt
-        fork.blocks = self.blocks[: blocks_for(tokens)]
-        fork._prefixes = self._prefixes[: tokens // BLOCK_TOKENS]
+        fork.blocks = self.blocks[: self._pool.blocks_for(tokens)]
+        fork._prefixes = self._prefixes[: tokens // self._pool.block_tokens]
         self._pool.share(fork.blocks)
         return fork
 
     def slots(self, first: int, stop: int) -> list[int]:
         """Where the keys and values of tokens `first` up to `stop` are."""
-        return [
-            self.blocks[token // BLOCK_TOKENS] * BLOCK_TOKENS + token % BLOCK_TOKENS for token in range(first, stop)
-        ]
+        size = self._pool.block_tokens
+        return [self.blocks[token // size] * size + token % size for token in range(first, stop)]
 
     def extents(self, stop: int | None = None) -> list[Extent]:
         """The slots of the tokens before `stop`, or all, neighbours as one."""
-        tokens = len(self.blocks) * BLOCK_TOKENS if stop is None else stop
+        size = self._pool.block_tokens
+        tokens = len(self.blocks) * size if stop is None else stop
         extents: list[Extent] = []
-        for index in range(blocks_for(tokens)):
-            start = self.blocks[index] * BLOCK_TOKENS
-            end = start + min(BLOCK_TOKENS, tokens - index * BLOCK_TOKENS)
+        for index in range(self._pool.blocks_for(tokens)):
+            start = self.blocks[index] * size
+            end = start + min(size, tokens - index * size)
             if extents and extents[-1].stop == start:
                 extents[-1] = Extent(extents[-1].start, end)
             else:

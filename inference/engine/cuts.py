@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from inference.engine.transfers import on_device
 from inference.requests import Sampling
 
 _NEVER = float("-inf")
@@ -33,9 +34,10 @@ def cut(scores: torch.Tensor, samplings: Sequence[Sampling]) -> None:
     if not asked:
         return
     floors_of = floors_by_selection if scores.device.type == "cpu" else floors_by_sorting
-    floors = scores.new_full((len(samplings), 1), _NEVER)
-    floors[asked] = floors_of(scores[asked], [samplings[row] for row in asked])[:, None]
-    scores.masked_fill_(scores < floors, _NEVER)
+    rows = on_device(torch.tensor(asked), scores.device)
+    found = floors_of(scores.index_select(0, rows), [samplings[row] for row in asked])
+    floors = scores.new_full((len(samplings),), _NEVER).index_copy(0, rows, found)
+    scores.masked_fill_(scores < floors[:, None], _NEVER)
 
 
 def floors_by_selection(scores: torch.Tensor, samplings: Sequence[Sampling]) -> torch.Tensor:
@@ -48,7 +50,7 @@ def floors_by_sorting(scores: torch.Tensor, samplings: Sequence[Sampling]) -> to
     vocabulary = scores.shape[-1]
 
     def column(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=scores.device)[:, None]
+        return on_device(torch.tensor(values, dtype=torch.float64), scores.device)[:, None]
 
     ordered = scores.sort(dim=-1, descending=True).values
     top_k = column([sampling.top_k if 0 < sampling.top_k < vocabulary else vocabulary for sampling in samplings])

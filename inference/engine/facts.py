@@ -15,11 +15,12 @@ UNDERIVED_INPUT_LIMIT_TOKENS = 16384
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`context_tokens` is the most of prompt and answer together: the model's own maximum, or what its memory holds.
 
-    `input_limit_tokens` is the prompt's.
+    `input_limit_tokens` is the prompt's. `attention` names what computes it on this device.
     """
 
     architecture: str
     dtype: str
+    attention: str
     parameters: int
     context_tokens: int
     input_limit_tokens: int
@@ -31,7 +32,12 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, kv_tokens: int, load_seconds: float
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    kv_tokens: int,
+    load_seconds: float,
+    attention: str,
 ) -> ModelFacts:
     """`kv_tokens` is the most that one sequence has memory for."""
     context_tokens = min(maximum_context_tokens(network.config), kv_tokens)
@@ -39,6 +45,7 @@ def facts_of(
     return ModelFacts(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
+        attention=attention,
         parameters=network.num_parameters(),
         context_tokens=context_tokens,
         input_limit_tokens=min(context_tokens - 1, UNDERIVED_INPUT_LIMIT_TOKENS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from mmap import mmap
+from typing import Protocol
 
 import psutil
 import torch
@@ -11,6 +12,19 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, Extent
+
+
+class Memory(Protocol):
+    """What whoever owns blocks does to their content, however it lies on the device."""
+
+    keys: Tensor
+    values: Tensor
+
+    def copy(self, block: BlockCopy) -> None:
+        """Copy one block, all layers of it."""
+
+    def clear(self, extents: list[Extent]) -> None:
+        """Zero what a sequence wrote, all layers of it."""
 
 
 class KeyValues:

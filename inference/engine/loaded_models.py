@@ -83,7 +83,13 @@ class LoadedModels:
         return LoadedModel(
             id=model_id,
             folder=folder,
-            facts=facts_of(runner.network, tokenizer, kv_tokens=runner.pool.tokens, load_seconds=load_seconds),
+            facts=facts_of(
+                runner.network,
+                tokenizer,
+                kv_tokens=runner.pool.tokens,
+                load_seconds=load_seconds,
+                attention=runner.attention,
+            ),
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
             end_token_ids=ends,

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from inference.engine.transfers import on_device
+
 #: Rows worked on at once: the log-probabilities of a whole prompt would take more memory than its forward pass.
 _ROWS_AT_ONCE = 64
 
@@ -36,7 +38,7 @@ def _of_part(logits: torch.Tensor, tokens: Sequence[int], top: Sequence[int]) ->
     widest = min(max(top), logits.shape[-1])
     total = logits.logsumexp(dim=-1, keepdim=True)
     highest = logits.topk(widest, dim=-1)
-    chosen = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None]) - total
+    chosen = logits.gather(1, on_device(torch.tensor(tokens), logits.device)[:, None]) - total
     values = torch.cat([chosen, highest.values - total], dim=1).tolist()
     return [
         Logprob(token, own, list(zip(ids[:asked], likeliest, strict=False)))

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
+from inference.engine.transfers import on_device
+
 _WORD = 2**64
 _STEP = 0x9E3779B97F4A7C15  # SplitMix64's increment (Steele, Lea and Flood, OOPSLA 2014)
 
@@ -46,7 +48,7 @@ def gumbel(keys: Sequence[int], vocabulary: int, device: torch.device) -> torch.
 
 def _uniform(keys: Sequence[int], vocabulary: int, device: torch.device) -> torch.Tensor:
     """Numbers in (0, 1), in steps of 2**-31 near 0."""
-    words = torch.tensor(keys, dtype=torch.uint64).view(torch.int32).view(-1, 2).to(device)
+    words = on_device(torch.tensor(keys, dtype=torch.uint64).view(torch.int32).view(-1, 2), device)
     low, high = words[:, :1], words[:, 1:]
     bits = torch.arange(vocabulary, dtype=torch.int32, device=device) + low
     bits ^= _shifted(bits, 16)

@@ -20,8 +20,21 @@ class OwnerClosedError(Exception):
     """The owner thread has ended and takes no more calls."""
 
 
+#: How torch says it where it does not raise OutOfMemoryError: the driver, cuBLAS, the allocator of the CPU.
+_OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether there was no memory for a computation, which may do with less or later; the device is as it was."""
+    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sentence in str(fault) for sentence in _OUT_OF_MEMORY)
+
+
 def is_device_fault(fault: BaseException) -> bool:
     """Whether the device itself is broken, so that nothing more can be computed as things stand."""
+    if is_out_of_memory(fault):
+        return False
     return isinstance(fault, torch.AcceleratorError) or "CUDA error" in str(fault)
 
 

@@ -11,11 +11,14 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from inference.engine import weights
 from inference.engine.attention import UnsupportedAttentionError
+from inference.engine.attention_probe import attention_for
 from inference.engine.blocks import BLOCK_TOKENS, BlockTable
+from inference.engine.cuda_recording import CudaRecord
 from inference.engine.facts import maximum_context_tokens
 from inference.engine.key_values import affordable_tokens, layers
 from inference.engine.loading import LoadError
 from inference.engine.owner import is_device_fault
+from inference.engine.paged_runner import PagedRunner
 from inference.engine.runner import Part, Runner
 
 #: Whose factors are the same for every position up to the model's maximum (dynamic ones begin to change after it), and
@@ -37,7 +40,7 @@ def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, p
         tokens = _kv_tokens(network, places) if kv_tokens is None else kv_tokens
         if tokens < BLOCK_TOKENS:
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
-        runner = Runner(network, tokens, lanes=places)
+        runner = _runner(network, tokens, places)
         _compute_one_token(runner)
     return runner
 
@@ -53,6 +56,13 @@ def reason_against(config: PretrainedConfig) -> str | None:
     if other := rope_types - (_ROPE_TYPES - {"longrope"} if by_layer_type else _ROPE_TYPES):
         return f"positions of type {', '.join(sorted(other))} are not supported"
     return None
+
+
+def _runner(network: PreTrainedModel, tokens: int, places: int) -> Runner:
+    if network.device.type != "cuda":
+        return Runner(network, tokens, lanes=places)
+    attention = attention_for(network.config, network.dtype, network.device)
+    return PagedRunner(network, tokens, lanes=places, attention=attention, record=CudaRecord())
 
 
 def _kv_tokens(network: PreTrainedModel, places: int) -> int:

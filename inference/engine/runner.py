@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.engine.blocks import BlockCopy, BlockPool, BlockTable
-from inference.engine.key_values import KeyValues
+from inference.engine.key_values import KeyValues, Memory
 from inference.engine.long_rope import with_long_rope
-from inference.engine.step import Span, Step
+from inference.engine.step import Forward, Span, Step
 
 
 class Part(NamedTuple):
@@ -29,16 +29,32 @@ class Part(NamedTuple):
     wanted: int
     extended: bool = False
 
+    @property
+    def stop(self) -> int:
+        """The tokens of the sequence when the part is read."""
+        return self.first + len(self.token_ids)
+
+    @property
+    def positions(self) -> range:
+        return range(self.first, self.stop)
+
+    @property
+    def slots(self) -> list[int]:
+        """Where its keys and values go."""
+        return self.table.slots(self.first, self.stop)
+
 
 class Runner:
     """A network and what it remembers, on one device; the owner thread's alone. `pool` says which memory is whose."""
 
+    pool: BlockPool
+    key_values: Memory
+    #: What its attention is computed by, in words.
+    attention = "sdpa"
+
     def __init__(self, network: PreTrainedModel, tokens: int, *, lanes: int) -> None:
         self.network = network
-        # Kernels with block tables read blocks wherever they are.
-        neighbours = network.device.type == "cpu"
-        self.pool = BlockPool(tokens, lanes=lanes, neighbours=neighbours, move=self._move)
-        self.key_values = KeyValues(network.config, self.pool.tokens, dtype=network.dtype, device=network.device)
+        self._set_memory_aside(tokens, lanes)
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)
         self.long_rope = with_long_rope(network)
         self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
@@ -47,11 +63,17 @@ class Runner:
         """Whether the parts of a sequence that may have so many tokens, prompt and answer, are `extended`."""
         return self.long_rope is not None and self.long_rope.extends(tokens)
 
+    def _set_memory_aside(self, tokens: int, lanes: int) -> None:
+        config, network = self.network.config, self.network
+        self.pool = BlockPool(tokens, lanes=lanes, move=self._move)
+        self._slices = KeyValues(config, self.pool.tokens, dtype=network.dtype, device=network.device)
+        self.key_values = self._slices
+
     def _move(self, block: BlockCopy) -> None:
         self.key_values.copy(block)
 
     @torch.inference_mode()
-    def run(self, parts: Sequence[Part]) -> tuple[Tensor, Step]:
+    def run(self, parts: Sequence[Part]) -> tuple[Tensor, Forward]:
         """Read the parts in one forward.
 
         Returns float32 logits of shape (wanted of all parts, vocabulary), in the order of the parts and their tokens,
@@ -62,21 +84,25 @@ class Runner:
         at = 0
         for part in laid:
             stop = at + len(part.token_ids)
-            spans.append(Span(at, stop, part.table.extents(part.first + len(part.token_ids))))
+            spans.append(Span(at, stop, part.table.extents(part.stop)))
             at = stop
-        step = Step(self.key_values, self._tensor([slot for part in laid for slot in _slots(part)]), spans)
+        step = Step(self._slices, self._tensor([slot for part in laid for slot in part.slots]), spans)
         stops = {index: span.stop for index, span in zip(order, spans, strict=True)}
         wanted = [row for index, part in enumerate(parts) for row in range(stops[index] - part.wanted, stops[index])]
-        return self._forward(laid, step, self._tensor(wanted)), step
+        ids = self._tensor([token for part in laid for token in part.token_ids])
+        positions = self._tensor([position for part in laid for position in part.positions])
+        self._choose_positions(laid)
+        return self._forward(ids, positions, step, self._tensor(wanted)), step
 
-    def _forward(self, parts: list[Part], step: Step, wanted: Tensor) -> Tensor:
-        ids = [token for part in parts for token in part.token_ids]
+    def _choose_positions(self, laid: Sequence[Part]) -> None:
         if self.long_rope is not None:
-            self.long_rope.choose([part.extended for part in parts for _ in part.token_ids])
-        positions = [part.first + index for part in parts for index in range(len(part.token_ids))]
+            self.long_rope.choose([part.extended for part in laid for _ in part.token_ids])
+
+    def _forward(self, ids: Tensor, positions: Tensor, step: Forward, wanted: Tensor) -> Tensor:
+        """Float32 logits after the rows `wanted`; all arguments on the network's device."""
         output: Any = self.network(
-            input_ids=self._tensor(ids)[None],
-            position_ids=self._tensor(positions)[None],
+            input_ids=ids[None],
+            position_ids=positions[None],
             use_cache=False,
             step=step,
             **({"logits_to_keep": wanted} if self._keeps else {}),
@@ -91,7 +117,3 @@ class Runner:
 def _reading_order(part: Part) -> tuple[bool, int]:
     """Parts of one token before longer ones, by their place in the pool: `Step` reads such neighbours together."""
     return len(part.token_ids) > 1, part.table.blocks[0]
-
-
-def _slots(part: Part) -> list[int]:
-    return part.table.slots(part.first, part.first + len(part.token_ids))

@@ -12,6 +12,7 @@ from inference.engine import noise
 from inference.engine.adjustments import Adjustments
 from inference.engine.cuts import cut
 from inference.engine.logprobs import Logprob, logprobs
+from inference.engine.transfers import on_device
 from inference.requests import Sampling
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SamplerRow:
         """Change the logits of this row, shape (vocabulary,), in place: penalties, bias, what its grammar forbids."""
         self.adjustments.apply(logits)
         if self.constraint is not None:
-            logits.masked_fill_(self.constraint.forbidden.to(logits.device), float("-inf"))
+            logits.masked_fill_(on_device(self.constraint.forbidden, logits.device), float("-inf"))
 
     @property
     def adjusts(self) -> bool:
@@ -115,7 +116,9 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Chosen | Fa
     highest, tokens = _likeliest(adjusted)
     drawn = [place for place, row in enumerate(rows) if not row.greedy]
     if drawn:
-        tokens[drawn] = _draw(adjusted[drawn], highest[drawn], [rows[place] for place in drawn])
+        places = on_device(torch.tensor(drawn), logits.device)
+        own = _draw(adjusted.index_select(0, places), highest.index_select(0, places), [rows[place] for place in drawn])
+        tokens = tokens.index_copy(0, places, own)
     # Rows that are no numbers go the same way as the others up to here: to ask earlier would be to wait twice.
     ids = torch.where(highest.isfinite(), tokens, _NO_TOKEN).tolist()
     asked = _logprobs(logits, rows, ids)
@@ -151,7 +154,7 @@ def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _draw(logits: torch.Tensor, highest: torch.Tensor, rows: Sequence[SamplerRow]) -> torch.Tensor:
     """A token of each row, drawn from its distribution. Overwrites the logits."""
-    temperatures = torch.tensor([row.sampling.temperature for row in rows], device=logits.device)
+    temperatures = on_device(torch.tensor([row.sampling.temperature for row in rows]), logits.device)
     scores = logits.sub_(highest[:, None]).div_(temperatures[:, None])
     cut(scores, [row.sampling for row in rows])
     return scores.add_(noise.gumbel([row.key for row in rows], scores.shape[-1], scores.device)).argmax(dim=-1)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from inference.engine.blocks import OutOfBlocksError
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
-from inference.engine.pace import Pace
+from inference.engine.pace import MOST_TOKENS, Pace
 from inference.engine.places import Place, Waiting
 from inference.engine.sequence import Sequence
 from inference.engine.shares import Shares
+from inference.engine.step_limit import StepLimit
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Scheduler:
         self._running: list[Place] = []
         self._turns: dict[Place, int] = {}
         self._prompt_tokens = 0
+        self._limit = StepLimit(MOST_TOKENS)
 
     def add(self, generation: Generation) -> None:
         self._arrived.append(generation)
@@ -84,6 +86,10 @@ class Scheduler:
             place.count(tokens)
         return [Turn(place.generation, place.sequence, tokens) for place, tokens in self._turns.items()]
 
+    def shrink(self, prompt_tokens: int) -> int | None:
+        """Plan smaller steps: one of so many prompt tokens had no room. Returns how many to try; None for no fewer."""
+        return self._limit.shrink(prompt_tokens)
+
     def took(self, seconds: float) -> None:
         """The step that was planned last took so long to compute."""
         decodes = sum(tokens == 1 for tokens in self._turns.values())
@@ -100,7 +106,8 @@ class Scheduler:
 
     def _take_prefill_turns(self, reading: Iterable[Place]) -> None:
         step = next(self._steps)
-        left = self._pace.tokens(beside_decodes=bool(self._turns))
+        left = min(self._limit.tokens, self._pace.tokens(beside_decodes=bool(self._turns)))
+        self._limit.grow()
         # By share; within one whoever reads now goes to the back, so that short prompts do not wait for a long one.
         for place in sorted(reading, key=lambda place: (*place.standing[:3], place.read_in_step, place.number)):
             if left == 0:

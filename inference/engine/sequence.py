@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockTable, blocks_for
+from inference.engine.blocks import BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
@@ -90,7 +90,7 @@ class Sequence:
     @property
     def missing_blocks(self) -> int:
         """Free blocks that it needs to read all its tokens and one more."""
-        missing = blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
+        missing = self._model.runner.pool.blocks_for(len(self._token_ids) + 1) - len(self.table.blocks)
         if self.table.blocks or self._untold_tokens:
             return missing
         return missing - self._model.runner.pool.owned(self.table.known_blocks(self._token_ids))
@@ -122,7 +122,7 @@ class Sequence:
         if self._untold_tokens:
             return
         self._copy(self.table.attach(self._token_ids))
-        self.read_tokens = len(self.table.blocks) * BLOCK_TOKENS
+        self.read_tokens = len(self.table.blocks) * self._model.runner.pool.block_tokens
         self._counted_tokens = max(self._counted_tokens, self.read_tokens)
         if not self.begun:
             self.cached_tokens = self.read_tokens

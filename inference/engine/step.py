@@ -59,17 +59,24 @@ class Chunk(NamedTuple):
     causal: bool
 
 
-class Step:
-    """Travels through the network as an argument of its forward; made for one forward and dropped.
+class Forward:
+    """Travels through the network as an argument of its forward; made for one forward and dropped."""
+
+    def __init__(self) -> None:
+        self.layers_seen: set[int] = set()
+
+
+class Step(Forward):
+    """A forward whose sequences are slices of memory, as a CPU reads them best.
 
     `slots` are those that the step's tokens are written to. Of the spans, those of one row come first, in the order of
     their first slot.
     """
 
     def __init__(self, key_values: KeyValues, slots: Tensor, spans: list[Span]) -> None:
+        super().__init__()
         self.key_values = key_values
         self.slots = slots
-        self.layers_seen: set[int] = set()
         self._spans = spans
         self._reads: dict[int | None, list[Lanes | Chunk]] = {}
 

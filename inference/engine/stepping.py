@@ -50,7 +50,7 @@ class Stepping:
         self._end_overdue()
         started = self._clock()
         turns = self._scheduler.plan()
-        for outcome in batch.compute(turns):
+        for outcome in batch.compute(turns, shrink=self._scheduler.shrink):
             self._take(outcome)
         self._scheduler.took(self._clock() - started)
         if self._proves_when_idle and not self._scheduler.has_work:

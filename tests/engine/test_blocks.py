@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable, Extent, OutOfBlocksError, blocks_for
+from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable, Extent, OutOfBlocksError
 
 
 def table_of(pool: BlockPool, tokens: int) -> BlockTable:
@@ -169,7 +169,7 @@ class Blocks(RuleBasedStateMachine):
     def extents_are_the_slots_in_order(self) -> None:
         for table in self.tables:
             length = len(self.tokens[table])
-            assert len(table.blocks) >= blocks_for(length)
+            assert len(table.blocks) >= self.pool.blocks_for(length)
             slots = [slot for extent in table.extents(length) for slot in range(extent.start, extent.stop)]
             assert slots == table.slots(0, length)
 
