@@ -105,7 +105,13 @@ class Engine:
             model = LoadedModel(
                 id=model_id,
                 folder=folder,
-                facts=facts_of(runner.network, tokenizer, kv_tokens=runner.pool.tokens, load_seconds=load_seconds),
+                facts=facts_of(
+                    runner.network,
+                    tokenizer,
+                    parameters=runner.parameters,
+                    kv_tokens=runner.pool.tokens,
+                    load_seconds=load_seconds,
+                ),
                 prompts=prompts,
                 tokenizer=tokenizer.backend_tokenizer,
                 end_token_ids=end_token_ids(runner.network),

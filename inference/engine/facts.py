@@ -31,7 +31,12 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, kv_tokens: int, load_seconds: float
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    parameters: int,
+    kv_tokens: int,
+    load_seconds: float,
 ) -> ModelFacts:
     """`kv_tokens` is the most that one sequence has memory for."""
     context_tokens = min(maximum_context_tokens(network.config), kv_tokens)
@@ -39,7 +44,7 @@ def facts_of(
     return ModelFacts(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
-        parameters=network.num_parameters(),
+        parameters=parameters,
         context_tokens=context_tokens,
         input_limit_tokens=min(context_tokens - 1, UNDERIVED_INPUT_LIMIT_TOKENS),
         chat_template="model" if template else "default",
