@@ -45,6 +45,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
     tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
     `stop` holds up to four strings, none of which appears in the text. `stream` false lets a neuron send larger pieces.
+    `ignore_eos` goes on after tokens that end an answer, for measurements.
     """
 
     id: str
@@ -56,3 +57,4 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     sampling: Sampling = Sampling()
     stop: list[str] = []
     stream: bool = False
+    ignore_eos: bool = False

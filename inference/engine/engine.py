@@ -23,8 +23,7 @@ from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.prompts import Prompts
-from inference.engine.readiness import ready_runner
-from inference.engine.runner import Runner
+from inference.engine.readiness import Ready, ready_runner
 from inference.engine.scheduler import Scheduler
 from inference.events import FINAL, Event, Failed, Finished
 from inference.requests import GenerationRequest
@@ -62,7 +61,7 @@ class Engine:
         *,
         publish: Publish | None = None,
         cache: Path | None = None,
-        max_in_flight: int = 8,
+        max_in_flight: int = 16,
         kv_tokens: int | None = None,
     ) -> None:
         self.device = torch.device(device)
@@ -100,7 +99,7 @@ class Engine:
             progress("reading weights")
             tokenizer = weights.read_tokenizer(folder)
             prompts = Prompts(tokenizer, model_id)
-            runner = self._call(lambda: self._ready_runner(folder))
+            runner, parameters = self._call(lambda: self._ready_runner(folder, progress))
             load_seconds = time.monotonic() - started
             model = LoadedModel(
                 id=model_id,
@@ -108,7 +107,7 @@ class Engine:
                 facts=facts_of(
                     runner.network,
                     tokenizer,
-                    parameters=runner.parameters,
+                    parameters=parameters,
                     kv_tokens=runner.pool.tokens,
                     load_seconds=load_seconds,
                 ),
@@ -307,9 +306,9 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _ready_runner(self, folder: Path) -> Runner:
+    def _ready_runner(self, folder: Path, progress: Progress = silent) -> Ready:
         places = self._scheduler.max_in_flight
-        return ready_runner(folder, self.device, kv_tokens=self._kv_tokens, places=places)
+        return ready_runner(folder, self.device, kv_tokens=self._kv_tokens, places=places, progress=progress)
 
     def _give_up(self) -> None:
         """The device is broken: end what runs on it. Its models are remembered for the thread that takes over."""
@@ -324,7 +323,7 @@ class Engine:
             lost, self._lost = self._lost, []
         for model in lost:
             try:
-                again = replace(model, runner=self._ready_runner(model.folder))
+                again = replace(model, runner=self._ready_runner(model.folder).runner)
             except Exception:
                 logger.exception("%s is gone: it could not be loaded again", model.id)
                 continue

@@ -66,14 +66,14 @@ class Attention(nn.Module):
 
     def forward(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step, onto: Tensor | None) -> Tensor:
         heads = self.qkv(rows).view(len(rows), -1, self.width)
-        turning, value = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+        turning, value = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
         if self.norm is not None:
             turning = rms_norm(turning, (self.width,), None, self.eps).mul_(self.norm)
-        query, key = _turned(turning, *turn).split((self.heads, self.kv_heads), dim=1)
+        turned = _turned(turning, *turn)
         attended, _ = attend(
             self,
-            query.transpose(0, 1)[None],
-            key.transpose(0, 1)[None],
+            turned[:, : self.heads].transpose(0, 1)[None],
+            turned[:, self.heads :].transpose(0, 1)[None],
             value.transpose(0, 1)[None],
             None,
             scaling=self.scaling,

@@ -1,4 +1,4 @@
-"""Matrix multiplications by weights: several at once where they take the same input, in the order a CPU reads fastest."""
+"""Multiplications by weights: several as one where they take the same input, in the order that a CPU reads fastest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def joined(*parts: nn.Linear) -> Joined | Packed:
 
 
 def _packs(weight: Tensor) -> bool:
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
         return False
     onednn: Any = torch.ops.mkldnn
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and onednn._is_mkldnn_bf16_supported())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -15,7 +15,7 @@ from inference.engine.attention import UnsupportedAttentionError
 from inference.engine.blocks import BLOCK_TOKENS, BlockTable
 from inference.engine.facts import maximum_context_tokens
 from inference.engine.key_values import affordable_tokens, layers
-from inference.engine.loading import LoadError
+from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.owner import is_device_fault
 from inference.engine.runner import Part, Runner
 
@@ -25,12 +25,21 @@ _ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
-def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, places: int) -> Runner:
+class Ready(NamedTuple):
+    """What a load has made; `parameters` are those that the network was trained with."""
+
+    runner: Runner
+    parameters: int
+
+
+def ready_runner(
+    folder: Path, device: torch.device, *, kv_tokens: int | None, places: int, progress: Progress = silent
+) -> Ready:
     """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
 
     Runs on the device's owner thread. Raises LoadError with a sentence for whoever asked.
     """
-    network = weights.read_network(folder, device)
+    network, parameters = weights.read_network(folder, device, progress=progress)
     architecture = type(network).__name__
     if reason := reason_against(network.config):
         raise LoadError(f"{folder.name} cannot be served: {reason}.")
@@ -40,7 +49,7 @@ def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, p
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = Runner(network, tokens, lanes=places)
         _compute_one_token(runner)
-    return runner
+    return Ready(runner, parameters)
 
 
 def reason_against(config: PretrainedConfig) -> str | None:

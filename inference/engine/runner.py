@@ -11,7 +11,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.engine.blocks import BlockPool, BlockTable
-from inference.engine.fusion import fuse
 from inference.engine.key_values import KeyValues
 from inference.engine.step import Span, Step
 
@@ -29,15 +28,10 @@ class Part(NamedTuple):
 
 
 class Runner:
-    """A network and what it remembers, on one device; the owner thread's alone. `pool` says which memory is whose.
-
-    It takes the network over and replaces parts of it. `parameters` are those that it was trained with.
-    """
+    """A network and what it remembers, on one device; the owner thread's alone. `pool` says which memory is whose."""
 
     def __init__(self, network: PreTrainedModel, tokens: int, *, lanes: int) -> None:
         self.network = network
-        self.parameters = network.num_parameters()
-        fuse(network)
         self.pool = BlockPool(tokens, lanes=lanes)
         self.key_values = KeyValues(network.config, self.pool.tokens, dtype=network.dtype, device=network.device)
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)

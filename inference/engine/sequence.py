@@ -41,6 +41,7 @@ class Sequence:
         self._prompt_tokens = len(prompt_ids)
         self._most_tokens = most_tokens
         self._model = model
+        self._end_token_ids = frozenset() if request.ignore_eos else model.end_token_ids
         self._detokenizer = Detokenizer(model.tokenizer, prompt_ids)
         self._stops = StopStrings(request.stop)
 
@@ -98,7 +99,7 @@ class Sequence:
             return self._end("length", "")
         self._token_ids.append(token_id)
         self.sampler_row.accept(token_id)
-        if token_id in self._model.end_token_ids:
+        if token_id in self._end_token_ids:
             return self._end("stop", "")
         visible = self._stops.push(self._detokenizer.push(token_id))
         if self._stops.hit or not self.may_sample:
