@@ -50,7 +50,7 @@ class Strided(NamedTuple):
 class Rows(NamedTuple):
     """Sequences of one row each, which read `width` keys each: neighbours, or those at slots (sequences * width).
 
-    `mask`, of shape (kv_heads, sequences, 1, width), hides what is not the sequence's own; None where all of it is.
+    `mask`, of shape (kv_heads * sequences, 1, width), hides what is not the sequence's own; None where all of it is.
     """
 
     start: int
@@ -114,7 +114,7 @@ class Step:
 
     def _row_mask(self, seen: Tensor) -> Tensor | None:
         heads = self.key_values.keys.shape[1]
-        return None if bool(seen.all()) else self._additive(seen)[:, None].expand(heads, -1, -1, -1).contiguous()
+        return None if bool(seen.all()) else self._additive(seen)[:, None].repeat(heads, 1, 1)
 
     def _picked(self, spans: list[Span], width: int, window: int | None) -> Tensor:
         """The slots that each sees, filled up with one that it has, which is masked: nobody else's are read."""
