@@ -47,7 +47,7 @@ def test_joined_multiplications_are_the_separate_ones(
     torch.manual_seed(0)
     parts = [nn.Linear(48, outputs, bias=bias, dtype=dtype) for outputs in (64, 16, 16)]
     module = kind(parts)
-    for count in (1, 5, 40):
+    for count in (0, 1, 2, 5, 40):
         rows, onto = torch.randn(count, 48, dtype=dtype), torch.randn(count, 96, dtype=dtype)
         expected = torch.cat([part(rows) for part in parts], dim=-1)
         tolerance = 1e-5 if dtype == torch.float32 else 0.05

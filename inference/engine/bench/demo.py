@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from importlib.util import find_spec
@@ -125,9 +124,9 @@ def _load_and_tell(folder: Path, sender: Any) -> None:
     from inference.engine.weights import read_network
 
     before = _resident_mb("RssAnon")
-    read_network(folder, torch.device("cpu"))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-    sender.send((_resident_mb("RssAnon") - before, _resident_mb("RssFile"), peak_mb))
+    weights = read_network(folder, torch.device("cpu"))
+    sender.send((_resident_mb("RssAnon") - before, _resident_mb("RssFile"), _resident_mb("VmHWM")))
+    del weights  # only now: they are what is measured
 
 
 def _resident_mb(kind: str) -> int:
