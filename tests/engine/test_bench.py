@@ -17,7 +17,7 @@ def test_every_part_that_needs_nothing_but_a_cpu_gives_its_figures(capsys: pytes
         "engine",
         "generate, one by one",
         "generate, padded",
-        "generate_batch",
+        "generate_batch, told its size",
         "multiplications alone",
     ]
     assert [row[:2] for row in said["steps"]["rows"]] == [[1, 32], [2, 32]]

@@ -33,9 +33,12 @@ def run(setting: Setting) -> Table:
             "engine": (work, lambda: served.seconds(work)),
             "generate, one by one": (alone, lambda: peers.one_by_one(network, alone)),
             "generate, padded": (work, lambda: peers.padded(network, work)),
-            "generate_batch": (work, lambda: peers.continuous(network, work)),
+            "generate_batch": (work, lambda: peers.continuous(network, work, told=False)),
+            "generate_batch, told its size": (work, lambda: peers.continuous(network, work, told=True)),
             "multiplications alone": (work, lambda: peers.multiplications(network, work)),
         }
+        if setting.quick:
+            del of["generate_batch"]  # it takes half a minute to clear the memory that it takes
         try:
             best = dict.fromkeys(of, 0.0)
             for _ in range(setting.rounds):
