@@ -58,7 +58,7 @@ class Engine:
         *,
         publish: Publish | None = None,
         cache: Path | None = None,
-        max_in_flight: int = 8,
+        max_in_flight: int = 16,
         kv_tokens: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         proves_when_idle: bool = False,

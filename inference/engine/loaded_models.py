@@ -15,11 +15,10 @@ import torch
 from inference.engine import sources, weights
 from inference.engine.facts import ModelFacts, end_token_ids, facts_of
 from inference.engine.grammar import Grammars
-from inference.engine.loading import LoadError, Progress
+from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import Prompts
-from inference.engine.readiness import ready_runner
-from inference.engine.runner import Runner
+from inference.engine.readiness import Ready, ready_runner
 from inference.engine.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 CLOSING = "The engine is closing: it loads and unloads nothing more."
 
 #: Runs work on the device's owner thread and waits for it.
-OnDevice = Callable[[Callable[[], Runner]], Runner]
+OnDevice = Callable[[Callable[[], Ready]], Ready]
 
 
 class LoadedModels:
@@ -76,7 +75,7 @@ class LoadedModels:
         progress("reading weights")
         tokenizer = weights.read_tokenizer(folder)
         prompts = Prompts(tokenizer, model_id)
-        runner = on_device(lambda: self._ready_runner(folder))
+        runner, parameters = on_device(lambda: self._ready_runner(folder, progress))
         ends = end_token_ids(runner.network)
         vocabulary = Vocabulary(tokenizer.backend_tokenizer, width=runner.vocabulary, end_token_ids=ends)
         load_seconds = time.monotonic() - started
@@ -86,6 +85,7 @@ class LoadedModels:
             facts=facts_of(
                 runner.network,
                 tokenizer,
+                parameters=parameters,
                 kv_tokens=runner.pool.tokens,
                 load_seconds=load_seconds,
                 attention=runner.attention,
@@ -118,7 +118,7 @@ class LoadedModels:
             lost, self._lost = self._lost, []
         for model in lost:
             try:
-                again = replace(model, runner=self._ready_runner(model.folder))
+                again = replace(model, runner=self._ready_runner(model.folder, silent).runner)
             except Exception:
                 logger.exception("%s is gone: it could not be loaded again", model.id)
                 continue
@@ -136,5 +136,5 @@ class LoadedModels:
             model.grammars.close()
         return was_open
 
-    def _ready_runner(self, folder: Path) -> Runner:
-        return ready_runner(folder, self._device, kv_tokens=self._kv_tokens, places=self._places)
+    def _ready_runner(self, folder: Path, progress: Progress) -> Ready:
+        return ready_runner(folder, self._device, kv_tokens=self._kv_tokens, places=self._places, progress=progress)

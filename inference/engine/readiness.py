@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -16,7 +17,7 @@ from inference.engine.blocks import BLOCK_TOKENS, BlockTable
 from inference.engine.cuda_recording import CudaRecord
 from inference.engine.facts import maximum_context_tokens
 from inference.engine.key_values import affordable_tokens, layers
-from inference.engine.loading import LoadError
+from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.owner import is_device_fault
 from inference.engine.paged_runner import PagedRunner
 from inference.engine.runner import Part, Runner
@@ -27,12 +28,21 @@ _ROPE_TYPES = {"default", "linear", "llama3", "yarn", "dynamic", "longrope"}
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
-def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, places: int) -> Runner:
+class Ready(NamedTuple):
+    """What a load has made; `parameters` are those that the network was trained with."""
+
+    runner: Runner
+    parameters: int
+
+
+def ready_runner(
+    folder: Path, device: torch.device, *, kv_tokens: int | None, places: int, progress: Progress = silent
+) -> Ready:
     """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
 
     Runs on the device's owner thread. Raises LoadError with a sentence for whoever asked.
     """
-    network = weights.read_network(folder, device)
+    network, parameters = weights.read_network(folder, device, progress=progress)
     architecture = type(network).__name__
     if reason := reason_against(network.config):
         raise LoadError(f"{folder.name} cannot be served: {reason}.")
@@ -42,7 +52,7 @@ def ready_runner(folder: Path, device: torch.device, *, kv_tokens: int | None, p
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = _runner(network, tokens, places)
         _compute_one_token(runner)
-    return runner
+    return Ready(runner, parameters)
 
 
 def reason_against(config: PretrainedConfig) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 from inference.engine.blocks import Extent
 from inference.engine.key_values import KeyValues
 
-#: Keys that attention over one sequence costs besides its own: what a call of its own takes, in keys of a wider call.
-#: One thread, heads of 64: 45 us per call, 0.18 us per key.
-_KEYS_PER_CALL = 200
+#: Keys that sequences may read too much so that one call reads them all: what a call of its own takes, in keys.
+#: One thread, 4 heads of 64: 50 us per call, 0.08 us per key.
+_KEYS_PER_CALL = 600
 
 
 class Span(NamedTuple):
@@ -30,18 +31,31 @@ class Span(NamedTuple):
     def tokens(self) -> int:
         return sum(extent.stop - extent.start for extent in self.extents)
 
+    def hidden(self, window: int | None) -> int:
+        """How many of its first tokens the last row does not see."""
+        return max(0, self.tokens - window) if window else 0
 
-class Lanes(NamedTuple):
-    """Sequences of one row each whose keys begin at equal distances: one view of the pool reads them all.
+    def slots(self, first: int) -> Tensor:
+        """Of its tokens from `first` on."""
+        return torch.cat([torch.arange(extent.start, extent.stop) for extent in self.extents])[first:]
 
-    Row `start + i` reads `width` slots from `first + i * distance`. `mask`, of shape (sequences, 1, 1, width), hides
-    those that are not the sequence's own; None where there are none.
+
+class Strided(NamedTuple):
+    """Slots of several sequences that begin at equal distances: sequence `i` from `first + i * distance` on."""
+
+    first: int
+    distance: int
+
+
+class Rows(NamedTuple):
+    """Sequences of one row each, which read `width` keys each: neighbours, or those at slots (sequences * width).
+
+    `mask`, of shape (kv_heads * sequences, 1, width), hides what is not the sequence's own; None where all of it is.
     """
 
     start: int
     stop: int
-    first: int
-    distance: int
+    keys: Strided | Tensor
     width: int
     mask: Tensor | None
 
@@ -78,33 +92,45 @@ class Step(Forward):
         self.key_values = key_values
         self.slots = slots
         self._spans = spans
-        self._reads: dict[int | None, list[Lanes | Chunk]] = {}
+        self._reads: dict[int | None, list[Rows | Chunk]] = {}
 
-    def reads(self, window: int | None) -> list[Lanes | Chunk]:
+    def reads(self, window: int | None) -> list[Rows | Chunk]:
         """What layers read that see the last `window` tokens, or all of them; covers every row once, in order."""
         if window not in self._reads:
             self._reads[window] = self._plan(window)
         return self._reads[window]
 
-    def _plan(self, window: int | None) -> list[Lanes | Chunk]:
-        single = [span for span in self._spans if span.rows == 1 and len(span.extents) == 1]
-        other = [span for span in self._spans if span.rows > 1 or len(span.extents) > 1]
-        groups = [self._lanes(group, window) for group in equally_spaced(single, self.key_values.keys.shape[2])]
-        return sorted([*groups, *(self._chunk(span, window) for span in other)], key=lambda read: read.start)
+    def _plan(self, window: int | None) -> list[Rows | Chunk]:
+        single = [span for span in self._spans if span.rows == 1]
+        longer = [span for span in self._spans if span.rows > 1]
+        rows = [self._rows(group, window) for group in alike(single, window)]
+        return [*rows, *(self._chunk(span, window) for span in longer)]
 
-    def _lanes(self, spans: list[Span], window: int | None) -> Lanes:
-        """The keys from the first that any of them sees to the last."""
-        lengths = [span.tokens for span in spans]
-        hidden = [max(0, length - window) if window else 0 for length in lengths]
-        low, high = min(hidden), max(lengths)
-        mask = None
-        if len({*lengths}) > 1:
+    def _rows(self, spans: list[Span], window: int | None) -> Rows:
+        hidden = torch.tensor([span.hidden(window) for span in spans])
+        lengths = torch.tensor([span.tokens for span in spans])
+        width = int((lengths - hidden).max())
+        low, high = int(hidden.min()), int(lengths.max())
+        strided = _strided(spans, low, high, self.key_values.keys.shape[2]) if high - low < 2 * width else None
+        if strided:
             tokens = torch.arange(low, high)
-            seen = (tokens < torch.tensor(lengths)[:, None]) & (tokens >= torch.tensor(hidden)[:, None])
-            mask = self._additive(seen)[:, None, None]
-        first = spans[0].extents[0].start
-        distance = spans[1].extents[0].start - first if len(spans) > 1 else 0
-        return Lanes(spans[0].start, spans[-1].stop, first + low, distance, high - low, mask)
+            seen = (tokens >= hidden[:, None]) & (tokens < lengths[:, None])
+            return Rows(spans[0].start, spans[-1].stop, strided, high - low, self._row_mask(seen))
+        seen = torch.arange(width) < (lengths - hidden)[:, None]
+        return Rows(spans[0].start, spans[-1].stop, self._picked(spans, width, window), width, self._row_mask(seen))
+
+    def _row_mask(self, seen: Tensor) -> Tensor | None:
+        heads = self.key_values.keys.shape[1]
+        return None if bool(seen.all()) else self._additive(seen)[:, None].repeat(heads, 1, 1)
+
+    def _picked(self, spans: list[Span], width: int, window: int | None) -> Tensor:
+        """The slots that each sees, filled up with one that it has, which is masked: nobody else's are read."""
+        picked = torch.empty(len(spans), width, dtype=torch.long)
+        for row, span in zip(picked, spans, strict=True):
+            slots = span.slots(span.hidden(window))
+            row[: len(slots)] = slots
+            row[len(slots) :] = slots[0]
+        return picked.view(-1).to(self.slots.device)
 
     def _chunk(self, span: Span, window: int | None) -> Chunk:
         first = span.tokens - span.rows
@@ -112,17 +138,12 @@ class Step(Forward):
         unbounded = not window or span.tokens - low <= window
         causal = first == 0 and unbounded
         mask = None
-        if span.rows > 1 and not causal:
+        if not causal:
             tokens, rows = torch.arange(low, span.tokens), torch.arange(first, span.tokens)[:, None]
             seen = tokens <= rows
             mask = self._additive(seen if unbounded else seen & (tokens > rows - (window or 0)))
-        return Chunk(span.start, span.stop, self._keys(span, low), mask, causal and span.rows > 1)
-
-    def _keys(self, span: Span, low: int) -> Extent | Tensor:
-        if len(span.extents) == 1:
-            return Extent(span.extents[0].start + low, span.extents[0].stop)
-        slots = torch.cat([torch.arange(extent.start, extent.stop) for extent in span.extents])
-        return slots[low:].to(self.slots.device)
+        keys = span.slots(low).to(self.slots.device) if len(span.extents) > 1 else _behind(span.extents[0], low)
+        return Chunk(span.start, span.stop, keys, mask, causal)
 
     def _additive(self, seen: Tensor) -> Tensor:
         """A mask to be added to the scores: with one of booleans each layer would make this again."""
@@ -130,30 +151,31 @@ class Step(Forward):
         return torch.zeros(seen.shape, dtype=pool.dtype).masked_fill_(~seen, float("-inf")).to(pool.device)
 
 
-def equally_spaced(spans: list[Span], slots: int) -> list[list[Span]]:
-    """Split spans of one extent, in the order of their slots, into groups that one view of a pool of `slots` covers.
+def alike(spans: list[Span], window: int | None) -> list[list[Span]]:
+    """Split spans of one row, in their order, into groups that are read by one call.
 
-    A group's view is as wide as its longest sequence, so a sequence joins only where what it makes the others read too
-    much costs less than a call of its own.
+    A call reads as many keys of each as the longest has, so a sequence joins only where what it makes the others read
+    too much costs less than a call of its own.
     """
     groups: list[list[Span]] = []
     for span in spans:
-        if groups and _joins(groups[-1], span, slots):
-            groups[-1].append(span)
+        together = [*groups[-1], span] if groups else [span]
+        widths = [one.tokens - one.hidden(window) for one in together]
+        if groups and max(widths) * len(widths) - sum(widths) <= _KEYS_PER_CALL * (len(widths) - 1):
+            groups[-1] = together
         else:
             groups.append([span])
     return groups
 
 
-def _joins(group: list[Span], span: Span, slots: int) -> bool:
-    starts = [one.extents[0].start for one in group] + [span.extents[0].start]
-    lengths = [one.tokens for one in group] + [span.tokens]
-    distance = starts[1] - starts[0]
-    padding = max(lengths) * len(lengths) - sum(lengths)
-    return (
-        group[-1].stop == span.start
-        and starts[-1] - starts[-2] == distance
-        and max(lengths) <= distance
-        and starts[-1] + max(lengths) <= slots
-        and padding <= _KEYS_PER_CALL * (len(lengths) - 1)
-    )
+def _strided(spans: list[Span], low: int, high: int, slots: int) -> Strided | None:
+    """The tokens `low` up to `high` of all of them, where those of a pool of `slots` lie at equal distances."""
+    starts = [span.extents[0].start for span in spans]
+    distances = {after - before for before, after in pairwise(starts)} or {0}
+    if len(distances) > 1 or starts[-1] + high > slots or any(len(span.extents) > 1 for span in spans):
+        return None
+    return Strided(starts[0] + low, distances.pop())
+
+
+def _behind(extent: Extent, tokens: int) -> Extent:
+    return Extent(extent.start + tokens, extent.stop)

@@ -24,6 +24,7 @@ from transformers import (
 
 from inference.engine.attention import NAME
 from inference.engine.blocks import BlockTable
+from inference.engine.fusion import fuse
 from inference.engine.runner import Part, Runner
 
 VOCABULARY = 96
@@ -89,7 +90,10 @@ def network(name: str, attention: str = NAME) -> PreTrainedModel:
 
 
 def runner(name: str, *, tokens: int = 4096, lanes: int = 8) -> Runner:
-    return Runner(network(name), tokens, lanes=lanes)
+    built = network(name)
+    with torch.inference_mode():
+        fuse(built, built.device)
+    return Runner(built, tokens, lanes=lanes)
 
 
 class Reading:

@@ -92,7 +92,7 @@ def test_memory_for_less_than_a_block_is_refused(tmp_path: Path) -> None:
 
 def test_memory_that_is_not_said_is_what_the_places_can_use_at_most(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "tiny", max_position_embeddings=512)
-    runner = ready_runner(folder, torch.device("cpu"), kv_tokens=None, places=3)
+    runner = ready_runner(folder, torch.device("cpu"), kv_tokens=None, places=3).runner
     assert runner.pool.tokens == 3 * 512
     runner.pool.check([])
 

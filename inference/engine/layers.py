@@ -1,0 +1,145 @@
+"""A decoder layer computed in fewer and larger operations than the borrowed one, from its own weights.
+
+Serves what Llama, Qwen 2 and 3, Mistral, Gemma 3 and Phi-3 have in common: normed, attended, added; normed, multiplied
+through a gate, added. Tokens stand in one row, (tokens, hidden), since a step has no batch dimension.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import rms_norm
+
+from inference.engine.attention import attend
+from inference.engine.linear import joined
+from inference.engine.step import Step
+
+
+class Norm(nn.Module):
+    """RMSNorm. The weights stay in float32 where an offset to the stored ones would be rounded away."""
+
+    def __init__(self, borrowed: Any) -> None:
+        super().__init__()
+        self.weight, self.eps = norm_weight(borrowed), norm_eps(borrowed)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if rows.dtype == self.weight.dtype:
+            return rms_norm(rows, self.weight.shape, self.weight, self.eps)
+        return rms_norm(rows.float(), self.weight.shape, self.weight, self.eps).to(rows.dtype)
+
+
+class Rotary(nn.Module):
+    """The borrowed positions as (tokens, 1, width) each; the sines carry the sign of the half that they turn."""
+
+    def __init__(self, borrowed: nn.Module) -> None:
+        super().__init__()
+        self.borrowed = borrowed
+
+    def forward(self, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        cosines, sines = self.borrowed(*arguments, **named)
+        half = sines.shape[-1] // 2
+        signed = torch.cat((-sines[..., :half], sines[..., half:]), dim=-1)
+        return cosines[0, :, None], signed[0, :, None]
+
+
+class Attention(nn.Module):
+    """Queries, keys and values in one multiplication; queries and keys are normed and turned together."""
+
+    def __init__(self, borrowed: Any, *, window: int | None) -> None:
+        super().__init__()
+        config = borrowed.config
+        self.layer_idx, self.scaling, self.width = borrowed.layer_idx, borrowed.scaling, borrowed.head_dim
+        self.window = window
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        together = hasattr(borrowed, "qkv_proj")
+        self.qkv = joined(*([borrowed.qkv_proj] if together else [borrowed.q_proj, borrowed.k_proj, borrowed.v_proj]))
+        self.output = joined(borrowed.o_proj)
+        self.norm = self._head_norms(borrowed) if hasattr(borrowed, "q_norm") else None
+        self.eps = norm_eps(borrowed.q_norm) if self.norm is not None else 0.0
+
+    def _head_norms(self, borrowed: Any) -> Tensor:
+        """A row of weights for each head, of the queries first."""
+        query, key = norm_weight(borrowed.q_norm), norm_weight(borrowed.k_norm)
+        return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1)))
+
+    def forward(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step, onto: Tensor | None) -> Tensor:
+        heads = self.qkv(rows).view(len(rows), -1, self.width)
+        turning, value = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
+        if self.norm is not None:
+            turning = rms_norm(turning, (self.width,), None, self.eps).mul_(self.norm)
+        turned = _turned(turning, *turn)
+        attended, _ = attend(
+            self,
+            turned[:, : self.heads].transpose(0, 1)[None],
+            turned[:, self.heads :].transpose(0, 1)[None],
+            value.transpose(0, 1)[None],
+            None,
+            scaling=self.scaling,
+            step=step,
+            sliding_window=self.window,
+        )
+        output: Tensor = self.output(attended.reshape(len(rows), -1), onto)
+        return output
+
+
+class Mlp(nn.Module):
+    """Gate and rise in one multiplication."""
+
+    def __init__(self, borrowed: Any) -> None:
+        super().__init__()
+        together = hasattr(borrowed, "gate_up_proj")
+        self.gate_up = joined(*([borrowed.gate_up_proj] if together else [borrowed.gate_proj, borrowed.up_proj]))
+        self.down = joined(borrowed.down_proj)
+        self.activation = borrowed.activation_fn if together else borrowed.act_fn
+
+    def forward(self, rows: Tensor, onto: Tensor | None) -> Tensor:
+        gate, up = self.gate_up(rows).chunk(2, dim=-1)
+        output: Tensor = self.down(self.activation(gate).mul_(up), onto)
+        return output
+
+
+class Layer(nn.Module):
+    """Takes the place of a borrowed decoder layer. What is computed is added on top of the input in the same pass."""
+
+    def __init__(self, borrowed: Any, *, window: int | None) -> None:
+        super().__init__()
+        self.attention = Attention(borrowed.self_attn, window=window)
+        self.mlp = Mlp(borrowed.mlp)
+        self.before_attention = Norm(borrowed.input_layernorm)
+        sandwiched = hasattr(borrowed, "pre_feedforward_layernorm")  # Gemma norms the outputs as well
+        before_mlp = borrowed.pre_feedforward_layernorm if sandwiched else borrowed.post_attention_layernorm
+        self.before_mlp = Norm(before_mlp)
+        self.after_attention = Norm(borrowed.post_attention_layernorm) if sandwiched else None
+        self.after_mlp = Norm(borrowed.post_feedforward_layernorm) if sandwiched else None
+
+    def forward(
+        self, hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], step: Step, **_borrowed: Any
+    ) -> Tensor:
+        """(1, tokens, hidden) to the same, as the borrowed network passes them on."""
+        rows = hidden_states[0]
+        normed = self.before_attention(rows)
+        if self.after_attention is None or self.after_mlp is None:
+            rows = self.attention(normed, position_embeddings, step, rows)
+            return self.mlp(self.before_mlp(rows), rows)[None]
+        rows = rows + self.after_attention(self.attention(normed, position_embeddings, step, None))
+        return (rows + self.after_mlp(self.mlp(self.before_mlp(rows), None)))[None]
+
+
+def norm_weight(norm: Any) -> Tensor:
+    """What an RMSNorm multiplies by: Gemma's adds 1 to its weights, in float32."""
+    weight: Tensor = norm.weight.detach()
+    return 1 + weight.float() if type(norm).__name__.startswith("Gemma") else weight
+
+
+def norm_eps(norm: Any) -> float:
+    return float(norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)
+
+
+def _turned(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary positions of (tokens, heads, width), of the first part of each head where they are less wide."""
+    width = cosines.shape[-1]
+    turning = heads[..., :width]
+    turned = torch.addcmul(turning * cosines, turning.roll(width // 2, dims=-1), sines)
+    return turned if width == heads.shape[-1] else torch.cat((turned, heads[..., width:]), dim=-1)

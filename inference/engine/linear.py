@@ -1,0 +1,89 @@
+"""Multiplications by weights: several as one where they take the same input, in the order that a CPU reads fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+#: Fewer rows than this are repeated: one row of the demo model's vocabulary takes 19.5 ms, four take 16.4 (one thread).
+_FEWEST_ROWS = 3
+_REPEATED_TO = 4
+#: oneDNN picks its order for the rows that it is told to expect; the one for 16 serves 1 to 512 rows equally well.
+_EXPECTED_ROWS = 16
+
+
+class Multiply(Protocol):
+    """Rows (.., rows, inputs) by weights: (.., rows, outputs), on top of `onto` of that shape where it is given.
+
+    Dimensions before the rows are 1.
+    """
+
+    def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor: ...
+
+
+class Joined(nn.Module):
+    """Linear layers of one input as a single multiplication; their outputs stand side by side."""
+
+    def __init__(self, parts: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.weight, self.bias = _joined(parts)
+
+    def forward(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
+        output = linear(rows, self.weight, self.bias)
+        return output if onto is None else output.add_(onto)
+
+
+class Packed(nn.Module):
+    """The same on a CPU, with the weights in oneDNN's own order: torch's `linear` would reorder them in every call.
+
+    bfloat16, two threads: 512 to 3,072 takes 16 rows in 0.13 ms against 0.18, 640 to 262,144 one row in 10 against 26.
+    """
+
+    def __init__(self, parts: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        weight, self.bias = _joined(parts)
+        onednn: Any = torch.ops.mkldnn
+        self.weight = onednn._reorder_linear_weight(weight, _EXPECTED_ROWS)
+        self._multiply = onednn._linear_pointwise
+        self._multiply_onto = onednn._linear_pointwise.binary
+
+    def forward(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
+        count = rows.shape[-2]
+        if 0 < count < _FEWEST_ROWS:
+            repeated = rows.flatten(0, -2).repeat(_REPEATED_TO // count, 1)
+            output = self._plain(repeated)[:count].view(*rows.shape[:-1], -1)
+            return output if onto is None else output + onto
+        return self._plain(rows) if onto is None else self._plain_onto(rows, onto)
+
+    def _plain_onto(self, rows: Tensor, onto: Tensor) -> Tensor:
+        output: Tensor = self._multiply_onto(rows, onto, self.weight, self.bias, "add")
+        return output
+
+    def _plain(self, rows: Tensor) -> Tensor:
+        output: Tensor = self._multiply(rows, self.weight, self.bias, "none", [], "")
+        return output
+
+
+def joined(*parts: nn.Linear) -> Joined | Packed:
+    """One module for all; the parts can be dropped."""
+    return Packed(parts) if _packs(parts[0].weight) else Joined(parts)
+
+
+def _packs(weight: Tensor) -> bool:
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    onednn: Any = torch.ops.mkldnn
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and onednn._is_mkldnn_bf16_supported())
+
+
+def _joined(parts: Sequence[nn.Linear]) -> tuple[Tensor, Tensor | None]:
+    weights = [part.weight.detach() for part in parts]
+    biases = [part.bias.detach() for part in parts if part.bias is not None]
+    assert len(biases) in (0, len(parts)), "either all have a bias or none"
+    if len(parts) == 1:
+        return weights[0], biases[0] if biases else None
+    return torch.cat(weights), torch.cat(biases) if biases else None
