@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLParserLimits
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from inference.engine.vocabulary import Vocabulary
 
@@ -60,11 +60,14 @@ class Grammars:
 
     def compile(self, definition: str, *, account: str | None = None) -> Constraint:
         """A definition of `grammar_definitions`, ready for one sequence. Raises GrammarError and GrammarBusyError."""
+        tokens = self._vocabulary.tokens
+        if tokens is None:
+            raise GrammarError("This model's tokenizer takes no grammars: its tokens are no pieces of text.")
         if len(definition) > _LONGEST_DEFINITION:
             raise GrammarError(f"The grammar is longer than {_LONGEST_DEFINITION // 1024} KiB: make it smaller.")
         self._take_turn(account)
         begun = threading.Event()
-        compiled = self._compilers.submit(self._compile, definition, begun)
+        compiled = self._compilers.submit(_compile, tokens, definition, begun)
         compiled.add_done_callback(lambda _: self._end_turn(account))
         if not begun.wait(COMPILE_S) and compiled.cancel():
             raise GrammarBusyError("Too many grammars are being compiled: send this request later.")
@@ -82,17 +85,6 @@ class Grammars:
         for pool in (self._compilers, self._maskers):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _compile(self, definition: str, begun: threading.Event) -> LLMatcher:
-        begun.set()
-        try:
-            matcher = LLMatcher(self._vocabulary.tokens, definition, log_level=0, limits=_LIMITS)
-            matcher.compute_bitmask()  # most of the compile is put off until the first mask, and so are its errors
-        except BaseException as fault:  # a panic of the library is no Exception
-            raise GrammarError("The grammar cannot be compiled.") from fault
-        if matcher.is_error():
-            raise GrammarError(_sentence(matcher))
-        return matcher
-
     def _take_turn(self, account: str | None) -> None:
         with self._turn:
             if not self._turn.wait_for(lambda: account not in self._compiling, COMPILE_S):
@@ -103,6 +95,18 @@ class Grammars:
         with self._turn:
             self._compiling.discard(account)
             self._turn.notify_all()
+
+
+def _compile(tokens: LLTokenizer, definition: str, begun: threading.Event) -> LLMatcher:
+    begun.set()
+    try:
+        matcher = LLMatcher(tokens, definition, log_level=0, limits=_LIMITS)
+        matcher.compute_bitmask()  # most of the compile is put off until the first mask, and so are its errors
+    except BaseException as fault:  # a panic of the library is no Exception
+        raise GrammarError("The grammar cannot be compiled.") from fault
+    if matcher.is_error():
+        raise GrammarError(_sentence(matcher))
+    return matcher
 
 
 class Constraint:

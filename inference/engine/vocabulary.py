@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 from llguidance import LLTokenizer
@@ -10,19 +11,28 @@ from tokenizers import Tokenizer
 from inference.engine.logprobs import Logprob
 from inference.events import TokenLogprob
 
+logger = logging.getLogger(__name__)
+
 
 class Vocabulary:
     """What each token spells, for grammars and for log-probabilities; callable from any thread.
 
     `width` is that of the model's logits. Made while the model loads, because no other Python runs meanwhile: 2.2 s for
     262,144 tokens. `end_token_ids` are those that end an answer that keeps to a grammar; the library picks one where
-    the model has none.
+    the model has none. `tokens` is None for a tokenizer whose tokens are no bytes to the library: words, say.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, width: int, end_token_ids: Collection[int]) -> None:
         self.width = width
-        self.tokens = LLTokenizer(_definition(tokenizer), n_vocab=width, eos_token=sorted(end_token_ids) or None)
-        self.end_token_ids = frozenset(self.tokens.eos_tokens)
+        self.end_token_ids = frozenset(end_token_ids)
+        self.tokens: LLTokenizer | None = None
+        self._tokenizer = tokenizer
+        try:
+            self.tokens = LLTokenizer(_definition(tokenizer), n_vocab=width, eos_token=sorted(end_token_ids) or None)
+        except ValueError as fault:
+            logger.warning("this tokenizer takes no grammars: %s", fault)
+        else:
+            self.end_token_ids = frozenset(self.tokens.eos_tokens)
 
     def spelled(self, logprob: Logprob) -> TokenLogprob:
         """A log-probability as it leaves the engine."""
@@ -34,6 +44,8 @@ class Vocabulary:
         return TokenLogprob(token, self._spelling(token), None)
 
     def _spelling(self, token: int) -> bytes:
+        if self.tokens is None:
+            return self._tokenizer.decode([token], skip_special_tokens=False).encode()
         return bytes(self.tokens.decode_bytes([token]))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
 from inference.engine.grammar_definitions import definition
@@ -301,3 +303,11 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
         go_on.set()
     monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 10.0)
     assert grammars.compile(regex("next"), account="a").forbidden.any()
+
+
+def test_a_vocabulary_of_words_spells_them_and_takes_no_grammar() -> None:
+    words = Tokenizer(WordLevel({"hello": 0, "world": 1}, unk_token="hello"))
+    vocabulary = Vocabulary(words, width=2, end_token_ids=[])
+    assert vocabulary.unpredicted(1).spelling == b"world"
+    with pytest.raises(GrammarError, match="takes no grammars"):
+        Grammars(vocabulary).compile(regex("a+"))
