@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from inference.engine.layers import Rotary
+
 
 class LongRope(torch.nn.Module):
     """A rotary embedding that picks short or long factors for each sequence, once for its whole life.
@@ -51,5 +53,9 @@ def with_long_rope(network: PreTrainedModel) -> LongRope | None:
     if parameters.get("rope_type") != "longrope":
         return None
     decoder: Any = network.get_decoder()  # type: ignore[no-untyped-call]
-    positions = decoder.rotary_emb = LongRope(config, network.device)
+    positions = LongRope(config, network.device)
+    if isinstance(decoder.rotary_emb, Rotary):  # of a network that is fused
+        decoder.rotary_emb.borrowed = positions
+    else:
+        decoder.rotary_emb = positions
     return positions

@@ -192,15 +192,14 @@ def test_an_engine_that_waits_for_a_mask_alone_takes_no_steps_and_goes_on_with_i
 def test_submit_returns_while_a_grammar_compiles_and_cancel_ends_it_there(
     engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grammars = engine._models["tiny"].grammars
-    began, go_on, compile_now = threading.Event(), threading.Event(), grammars._compile
+    began, go_on, compile_now = threading.Event(), threading.Event(), grammar._compile
 
-    def slowly(definition: str, begun: threading.Event) -> Any:
+    def slowly(*arguments: Any) -> Any:
         began.set()
         go_on.wait()
-        return compile_now(definition, begun)
+        return compile_now(*arguments)
 
-    monkeypatch.setattr(grammars, "_compile", slowly)
+    monkeypatch.setattr(grammar, "_compile", slowly)
     try:
         for name in ("first", "second", "third"):
             engine.submit(asked(name, COLOURS, account="a"))
@@ -218,9 +217,8 @@ def test_submit_returns_while_a_grammar_compiles_and_cancel_ends_it_there(
 
 
 def test_closing_ends_those_that_compile(engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    grammars = engine._models["tiny"].grammars
     began, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(grammars, "_compile", lambda *_: (began.set(), go_on.wait()))
+    monkeypatch.setattr(grammar, "_compile", lambda *_: (began.set(), go_on.wait()))
     try:
         engine.submit(asked("one", COLOURS))
         assert began.wait(WAIT_S)

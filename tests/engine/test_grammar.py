@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from inference.engine import grammar
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
 from inference.engine.grammar_definitions import definition
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
@@ -271,16 +272,16 @@ def test_a_row_is_ready_when_its_mask_is(grammars: Grammars, monkeypatch: pytest
 
 def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one of an account's takes long, its next is refused, and another account's goes on."""
-    started, go_on, compile_now = threading.Event(), threading.Event(), grammars._compile
+    started, go_on, compile_now = threading.Event(), threading.Event(), grammar._compile
 
-    def slow(text: str, begun: threading.Event) -> Any:
+    def slow(tokens: Any, text: str, begun: threading.Event) -> Any:
         begun.set()
         if text == regex("slow"):
             started.set()
             go_on.wait()
-        return compile_now(text, begun)
+        return compile_now(tokens, text, begun)
 
-    monkeypatch.setattr(grammars, "_compile", slow)
+    monkeypatch.setattr(grammar, "_compile", slow)
     monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 0.2)
     refusals: list[GrammarError] = []
 

@@ -144,11 +144,11 @@ def test_a_hub_id_is_downloaded_with_the_token_into_the_cache_and_then_comes_fro
     home = tmp_path / "home"
     first, again = load(REPOSITORY, home, HF_ENDPOINT=mirror.url, HF_TOKEN=TOKEN)
     assert first.get("parameters"), first
-    assert first["said"][-1] == "reading weights"
+    assert first["said"][-1].startswith("reading weights")
     assert any(said.startswith("downloading ") and said.endswith(" MB") for said in first["said"][:-1])
     assert (home / "hub" / "models--someone--tiny" / "snapshots" / COMMIT / "config.json").exists()
 
-    assert again["said"] == ["reading weights"]
+    assert all(said.startswith("reading weights") for said in again["said"])
     assert mirror.sent.count("model.safetensors") == 1
     assert not {"pytorch_model.bin", "original/model.safetensors"} & set(mirror.sent)
 

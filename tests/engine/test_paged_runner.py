@@ -85,7 +85,8 @@ def test_replayed_logits_are_those_of_transformers(name: str) -> None:
         rows = torch.stack([expected[index][readings[index].read_tokens - 1] for index in chosen])
         assert logits.shape == rows.shape
         assert float((logits - rows).abs().max()) < TOLERANCE
-    assert [recording.replays for recording in record.recordings] == [2, 1, 1]
+    # Positions that depend on the sequence are not in a recording.
+    assert [recording.replays for recording in record.recordings] == ([] if of_name.long_rope else [2, 1, 1])
 
 
 def test_a_replay_gives_only_the_rows_that_are_wanted() -> None:

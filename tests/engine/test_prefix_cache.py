@@ -10,6 +10,7 @@ import torch
 from inference.engine import prefix_cache, weights
 from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable
 from inference.engine.model import LoadedModel
+from inference.engine.transcript import Shown
 from inference.events import Failed, Finished, Started
 from inference.requests import Sampling
 from tests.engine.stepped import Stepped, loaded
@@ -262,10 +263,10 @@ def test_a_failure_takes_nothing_from_those_who_read_the_same(engine: Stepped) -
         engine.step()
     bad = next(place for place in engine.scheduler._running if place.generation.id == "bad")
 
-    def raise_for_detokenizer(_token: int) -> str:
+    def raise_for_text(_token: int, _logprob: object) -> Shown:
         raise RuntimeError("no text")
 
-    bad.sequence._detokenizer.push = raise_for_detokenizer  # type: ignore[method-assign]
+    bad.sequence._transcript.push = raise_for_text  # type: ignore[method-assign]
     engine.run()
     assert isinstance(engine.listener.final("bad"), Failed)
     assert isinstance(engine.listener.final("good"), Finished)

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from inference.engine import weights
 from inference.engine.model import LoadedModel
+from inference.engine.transcript import Shown
 from inference.events import FINAL, Failed, Finished, Started, Text
 from tests.engine.stepped import Stepped, loaded
 from tests.models import tiny_model
@@ -107,10 +108,10 @@ class Schedules(RuleBasedStateMachine):
         running = self.engine.scheduler._running
         sequence = running[number % len(running)].sequence
 
-        def raise_for_text(_token: int) -> str:
+        def raise_for_text(_token: int, _logprob: object) -> Shown:
             raise RuntimeError("no text")
 
-        sequence._detokenizer.push = raise_for_text  # type: ignore[method-assign]
+        sequence._transcript.push = raise_for_text  # type: ignore[method-assign]
         self.broken.add(running[number % len(running)].generation.id)
 
     @invariant()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, batch, scheduler, weights
+from inference.engine import Engine, batch, weights
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.events import Event, Finished, Text
 from inference.requests import Sampling
@@ -95,7 +95,9 @@ def test_a_seed_draws_the_same_in_any_company(
             "sampling": Sampling(seed=dice.randint(-(2**63), 2**63), logprobs=0, **settings),
         }
     expected = {name: alone(engine, monkeypatch, f"{name} alone", **fields) for name, fields in requests.items()}
-    monkeypatch.setattr(scheduler, "PREFILL_TOKENS_PER_STEP", dice.choice([7, 33, 512]))
+    chunk = dice.choice([7, 33, 512])
+    for bound in ("LEAST_TOKENS", "MOST_TOKENS", "UNMEASURED_TOKENS"):
+        monkeypatch.setattr(pace, bound, chunk)
     for name, fields in requests.items():
         engine.submit(request_for(name, **fields))
         for number in range(dice.randint(0, 2)):
