@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, batch, weights
+from inference.engine import Engine, batch, pace, weights
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.events import Event, Finished, Text
 from inference.requests import Sampling
