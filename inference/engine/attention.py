@@ -15,7 +15,7 @@ from transformers import AttentionInterface
 
 from inference.engine.blocks import Extent
 from inference.engine.paged_step import PagedStep
-from inference.engine.step import Chunk, Rows, Step, Strided
+from inference.engine.step import Chunk, Rows, Step
 
 #: What networks that use it are loaded with, as `attn_implementation`.
 NAME = "helexa_paged"
@@ -85,12 +85,20 @@ def _attend_rows(query: Tensor, keys: Tensor, values: Tensor, read: Rows, scalin
 
 def _laid_out(pool: Tensor, read: Rows) -> Tensor:
     """A copy of the keys or values, (kv_heads, sequences, width, head_dim)."""
-    if not isinstance(read.keys, Strided):
+    if isinstance(read.keys, Tensor):
         return pool.index_select(1, read.keys)
     head, slot, one = pool.stride()
-    size = (pool.shape[0], read.stop - read.start, read.width, pool.shape[2])
-    stride = (head, read.keys.distance * slot, slot, one)
-    return pool.as_strided(size, stride, pool.storage_offset() + read.keys.first * slot).contiguous()
+    return torch.cat(
+        [
+            pool.as_strided(
+                (pool.shape[0], run.count, read.width, pool.shape[2]),
+                (head, run.distance * slot, slot, one),
+                pool.storage_offset() + run.first * slot,
+            )
+            for run in read.keys
+        ],
+        dim=1,
+    )
 
 
 def _attend_chunk(query: Tensor, keys: Tensor, values: Tensor, read: Chunk, scaling: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from mmap import mmap
+from mmap import MADV_HUGEPAGE, mmap
 from typing import Protocol
 
 import psutil
@@ -66,7 +66,9 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    return torch.frombuffer(mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
+    memory = mmap(-1, math.prod(shape) * dtype.itemsize)
+    memory.madvise(MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 def layers(config: PretrainedConfig) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -40,22 +39,23 @@ class Span(NamedTuple):
         return torch.cat([torch.arange(extent.start, extent.stop) for extent in self.extents])[first:]
 
 
-class Strided(NamedTuple):
-    """Slots of several sequences that begin at equal distances: sequence `i` from `first + i * distance` on."""
+class Run(NamedTuple):
+    """Slots of `count` sequences that begin at equal distances: sequence `i` from `first + i * distance` on."""
 
     first: int
     distance: int
+    count: int
 
 
 class Rows(NamedTuple):
-    """Sequences of one row each, which read `width` keys each: neighbours, or those at slots (sequences * width).
+    """Sequences of one row each, which read `width` keys each: in runs, or those at slots (sequences * width).
 
     `mask`, of shape (kv_heads * sequences, 1, width), hides what is not the sequence's own; None where all of it is.
     """
 
     start: int
     stop: int
-    keys: Strided | Tensor
+    keys: list[Run] | Tensor
     width: int
     mask: Tensor | None
 
@@ -111,11 +111,11 @@ class Step(Forward):
         lengths = torch.tensor([span.tokens for span in spans])
         width = int((lengths - hidden).max())
         low, high = int(hidden.min()), int(lengths.max())
-        strided = _strided(spans, low, high, self.key_values.keys.shape[2]) if high - low < 2 * width else None
-        if strided:
+        runs = _runs(spans, low, high, self.key_values.keys.shape[2]) if high - low < 2 * width else []
+        if runs:
             tokens = torch.arange(low, high)
             seen = (tokens >= hidden[:, None]) & (tokens < lengths[:, None])
-            return Rows(spans[0].start, spans[-1].stop, strided, high - low, self._row_mask(seen))
+            return Rows(spans[0].start, spans[-1].stop, runs, high - low, self._row_mask(seen))
         seen = torch.arange(width) < (lengths - hidden)[:, None]
         return Rows(spans[0].start, spans[-1].stop, self._picked(spans, width, window), width, self._row_mask(seen))
 
@@ -168,13 +168,22 @@ def alike(spans: list[Span], window: int | None) -> list[list[Span]]:
     return groups
 
 
-def _strided(spans: list[Span], low: int, high: int, slots: int) -> Strided | None:
-    """The tokens `low` up to `high` of all of them, where those of a pool of `slots` lie at equal distances."""
-    starts = [span.extents[0].start for span in spans]
-    distances = {after - before for before, after in pairwise(starts)} or {0}
-    if len(distances) > 1 or starts[-1] + high > slots or any(len(span.extents) > 1 for span in spans):
-        return None
-    return Strided(starts[0] + low, distances.pop())
+def _runs(spans: list[Span], low: int, high: int, slots: int) -> list[Run]:
+    """The tokens `low` up to `high` of all of them, in as few runs as possible.
+
+    None where a sequence is not together, or is too near the end of the pool's `slots` to be read that far.
+    """
+    starts = [span.extents[0].start + low for span in spans]
+    if any(len(span.extents) > 1 for span in spans) or max(starts) + high - low > slots:
+        return []
+    runs: list[Run] = []
+    for start in starts:
+        first, distance, count = runs[-1] if runs else Run(start, 0, 0)
+        if runs and (count == 1 or start - first == count * distance):
+            runs[-1] = Run(first, (start - first) // count, count + 1)
+        else:
+            runs.append(Run(start, 0, 1))
+    return runs
 
 
 def _behind(extent: Extent, tokens: int) -> Extent:
