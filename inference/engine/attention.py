@@ -91,7 +91,7 @@ def _laid_out(pool: Tensor, read: Rows) -> Tensor:
     return torch.cat(
         [
             pool.as_strided(
-                (pool.shape[0], run.count, read.width, pool.shape[2]),
+                (pool.shape[0], run.sequences, read.width, pool.shape[2]),
                 (head, run.distance * slot, slot, one),
                 pool.storage_offset() + run.first * slot,
             )

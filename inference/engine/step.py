@@ -40,11 +40,11 @@ class Span(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Slots of `count` sequences that begin at equal distances: sequence `i` from `first + i * distance` on."""
+    """Slots of `sequences` that begin at equal distances: sequence `i` from `first + i * distance` on."""
 
     first: int
     distance: int
-    count: int
+    sequences: int
 
 
 class Rows(NamedTuple):
