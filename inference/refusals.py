@@ -15,6 +15,7 @@ STATUS_OF_CODE = {
     "template_render_failed": 422,
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,
+    "insufficient_vram": 503,
     "service_unavailable": 503,
 }
 

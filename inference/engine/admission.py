@@ -40,9 +40,9 @@ def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | Non
     prompt_ids = _prompt_ids(request, model)
     if not prompt_ids:
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
-    if len(prompt_ids) > model.facts.input_limit_tokens:
+    if len(prompt_ids) > model.limits.prompt_tokens:
         return too_long(len(prompt_ids), model)
-    bound = min(request.max_tokens, model.facts.context_tokens - len(prompt_ids))
+    bound = min(request.max_tokens, model.limits.context_tokens - len(prompt_ids))
     over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
     return over_grant or Generation(
         request, model, prompt_ids, bound=bound, deadline=deadline, constraint=_constraint(request, model)
@@ -74,7 +74,7 @@ def not_loaded(model_id: str) -> Failed:
 
 def too_long(prompt_tokens: int, model: LoadedModel) -> Failed:
     """OpenAI's wording, which clients search for."""
-    limit = model.facts.input_limit_tokens
+    limit = model.limits.prompt_tokens
     return Failed(
         "context_length_exceeded",
         f"This model's maximum context length is {limit} tokens. "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from inference.engine import queueing
 from inference.engine.admission import admit, not_loaded
 from inference.engine.facts import ModelFacts
 from inference.engine.generation import Generation
@@ -23,6 +24,7 @@ from inference.engine.stepping import Stepping
 from inference.engine.submissions import Load, Publish, Submissions
 from inference.engine.turns import Turns
 from inference.events import FINAL, Event, Failed, Finished
+from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
@@ -32,13 +34,16 @@ ENGINE_CLOSING = "The engine is closing."
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A loaded model; `in_flight` requests hold a place in the step, `queue_depth` wait for one."""
+    """A loaded model; `in_flight` requests hold a place in the step, `queue_depth` wait for one.
+
+    `limit` is None where none is derived.
+    """
 
     id: str
     facts: ModelFacts
     in_flight: int
     queue_depth: int
-    limit: Limit | None = None
+    limit: Limit | None
 
 
 class Engine:
@@ -46,10 +51,10 @@ class Engine:
 
     Every submitted request ends with exactly one final event, whatever happens. `publish` is called once per step
     with the events of that step, on the device's thread, and for a refusal on the thread that submitted; it must not
-    block for long. `cache` keeps converted weights. `kv_tokens` is the context that each model has memory for, all its
-    sequences together; derived from free memory where it is not said. `clock` gives the seconds that deadlines and the
-    share of prompts in a step go by. With `proves_when_idle` the accounting of memory is proven whenever nothing runs,
-    and a fault in it treated as one of the device.
+    block for long. `cache` keeps converted weights. `admission` and `context` say how much is taken on. `kv_tokens` is
+    the context that each model has memory for, all its sequences together; derived where it is not said. `clock` gives
+    the seconds that deadlines and the share of prompts in a step go by. With `proves_when_idle` the accounting of
+    memory is proven whenever nothing runs, and a fault in it treated as one of the device.
     """
 
     def __init__(
@@ -58,25 +63,29 @@ class Engine:
         *,
         publish: Publish | None = None,
         cache: Path | None = None,
-        max_in_flight: int = 16,
+        admission: AdmissionPolicy = DEFAULT_ADMISSION,
+        context: ContextPolicy = DEFAULT_CONTEXT,
         kv_tokens: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         proves_when_idle: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self._clock = clock
+        self._admission = admission
         self._models = LoadedModels(
             self.device,
             cache=cache or Path(tempfile.gettempdir()) / "helexa-models",
             kv_tokens=kv_tokens,
-            places=max_in_flight,
+            places=admission.max_in_flight,
+            context=context,
         )
         self._submissions = Submissions(publish)
-        self._scheduler = Scheduler(max_in_flight)
+        self._scheduler = Scheduler(admission.max_in_flight)
         self._stepping = Stepping(
             self._scheduler,
             self._submissions,
             self._models,
+            admission=admission,
             clock=clock,
             wake=lambda: self._owner.nudge(),  # noqa: PLW0108 - there is no owner yet
             proves_when_idle=proves_when_idle,
@@ -106,7 +115,10 @@ class Engine:
 
     def models(self) -> list[ModelStatus]:
         loads = [(model, self._submissions.load(model.id)) for model in self._models.all()]
-        return [ModelStatus(model.id, model.facts, load.running, load.waiting) for model, load in loads]
+        return [
+            ModelStatus(model.id, model.facts, load.running, load.waiting, model.limits.advertised)
+            for model, load in loads
+        ]
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -163,12 +175,15 @@ class Engine:
 
     def close(self) -> None:
         """End every request, give the device back, and refuse what comes later."""
-        if not self._models.close():
+        gone = self._models.close()
+        if gone is None:
             return
         self._turns.close()
         for request_id in self._submissions.compiling():
             self._refuse_compiling(request_id)
         self._owner.call(lambda: self._stepping.end_all(ENGINE_CLOSING))
+        for model in gone:
+            model.grammars.close()
         self._owner.close()
 
     # -- between threads -------------------------------------------------------------------------
@@ -208,15 +223,20 @@ class Engine:
             self._submissions.deliver([(request_id, refusal)])
 
     def _queue(self, generation: Generation) -> Failed | None:
-        """Hand a checked request to the owner thread."""
-        model = generation.model
-        queued = self._submissions.queue(
-            generation, onto=self._scheduler.add, model_is_here=lambda: self._models.get(model.id) is model
+        """Hand a checked request to the owner thread, if its model is still here and there is room to wait."""
+        generation.queued_at = self._clock()
+        refused = self._submissions.queue(
+            generation, onto=self._scheduler.add, refusal=lambda here: self._refusal(generation, here)
         )
-        if not queued:
+        if refused is None:
+            self._owner.nudge()
+        return refused
+
+    def _refusal(self, generation: Generation, here: list[Generation]) -> Failed | None:
+        model = generation.model
+        if self._models.get(model.id) is not model:
             return not_loaded(model.id)
-        self._owner.nudge()
-        return None
+        return queueing.refusal(self._admission, generation, here)
 
     # -- on the owner thread ---------------------------------------------------------------------
 

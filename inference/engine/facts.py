@@ -8,22 +8,21 @@ from typing import Any, Literal
 import msgspec
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-#: Longest prompt that is taken while limits are not derived from the hardware (MISSION N14).
-UNDERIVED_INPUT_LIMIT_TOKENS = 16384
+#: Positions of a model that names no maximum.
+_UNSTATED_CONTEXT_TOKENS = 16384
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`context_tokens` is the most of prompt and answer together: the model's own maximum, or what its memory holds.
+    """`maximum_context_tokens` are the positions that the model was made for; `attention` names what computes it here.
 
-    `input_limit_tokens` is the prompt's. `attention` names what computes it on this device.
+    What it takes on this device is its limit.
     """
 
     architecture: str
     dtype: str
     attention: str
     parameters: int
-    context_tokens: int
-    input_limit_tokens: int
+    maximum_context_tokens: int
     chat_template: Literal["model", "default"]
     tool_call: bool
     reasoning: bool
@@ -36,20 +35,16 @@ def facts_of(
     tokenizer: PreTrainedTokenizerBase,
     *,
     parameters: int,
-    kv_tokens: int,
     load_seconds: float,
     attention: str,
 ) -> ModelFacts:
-    """`kv_tokens` is the most that one sequence has memory for."""
-    context_tokens = min(maximum_context_tokens(network.config), kv_tokens)
     template = template_text(tokenizer)
     return ModelFacts(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
         attention=attention,
         parameters=parameters,
-        context_tokens=context_tokens,
-        input_limit_tokens=min(context_tokens - 1, UNDERIVED_INPUT_LIMIT_TOKENS),
+        maximum_context_tokens=maximum_context_tokens(network.config),
         chat_template="model" if template else "default",
         tool_call=bool(re.search(r"\btools\b|<tool_call>", template)),
         reasoning="<think>" in template or "<think>" in tokenizer.get_added_vocab(),
@@ -59,9 +54,9 @@ def facts_of(
 
 
 def maximum_context_tokens(config: PretrainedConfig) -> int:
-    """The positions the model was made for. One that names no maximum gets what the prompt limit needs."""
+    """The positions the model was made for."""
     stated: Any = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return int(stated) if stated else UNDERIVED_INPUT_LIMIT_TOKENS + 1
+    return int(stated) if stated else _UNSTATED_CONTEXT_TOKENS
 
 
 def template_text(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -42,7 +42,8 @@ class Generation:
 
     The first sequence reads the prompt; the others share its blocks and wait until it has.
     `bound` is the most tokens of one sequence: what was asked for, cut to what the context leaves after the prompt.
-    `deadline` is when it ends, done or not, by the clock of the engine.
+    `deadline` is when it ends, done or not, by the clock of the engine, and `queued_at` when it began to wait.
+    `started` says that its first tokens were read.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Generation:
         self.model = model
         self.ended = False
         self.shared_prompt: BlockTable | None = None
-        self._started = False
+        self.queued_at = 0.0
+        self.started = False
         self._prompt_read = False
         self._prompt_tokens = len(prompt_ids)
         self._reasons: set[ChoiceReason] = set()
@@ -111,8 +113,8 @@ class Generation:
 
     def advance(self, sequence: Sequence, read: Read) -> list[Event]:
         """Take what a step brought one sequence. The end of the last sequence is the end of the request."""
-        events: list[Event] = [] if self._started else [Started(self._prompt_tokens, self.cached_tokens)]
-        self._started = True
+        events: list[Event] = [] if self.started else [Started(self._prompt_tokens, self.cached_tokens)]
+        self.started = True
         if told := sequence.tell(read.prompt):
             events.append(PromptLogprobs(told))
         sequence.read(read.tokens)
@@ -169,8 +171,8 @@ class Generation:
 
     @property
     def _billable_prompt_tokens(self) -> int:
-        return self._prompt_tokens if self._started else 0
+        return self._prompt_tokens if self.started else 0
 
     @property
     def _billable_cached_tokens(self) -> int:
-        return self.cached_tokens if self._started else 0
+        return self.cached_tokens if self.started else 0

@@ -6,7 +6,6 @@ import math
 from mmap import MADV_HUGEPAGE, mmap
 from typing import Protocol
 
-import psutil
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig
@@ -86,14 +85,3 @@ def bytes_per_token(config: PretrainedConfig, element_bytes: int, *, cards: int 
     """Of one card, where `cards` share the heads. Layers with a window keep everything here, so every layer counts."""
     heads, width = head_shape(config)
     return 2 * layers(config) * max(1, heads // cards) * width * element_bytes
-
-
-def affordable_tokens(config: PretrainedConfig, *, most: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Tokens that a quarter of the device's free memory holds, `most` at most: more than could ever be in use."""
-    return min(most, _free_bytes(device) // 4 // bytes_per_token(config, dtype.itemsize))
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)

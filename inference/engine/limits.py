@@ -12,6 +12,7 @@ from inference.policies import ContextPolicy
 UNDERIVED_PROMPT_TOKENS = 16384
 #: Of the context, the most that is kept for the answer.
 _MOST_OUTPUT_TOKENS = 8192
+_MIB = 1024 * 1024
 #: Contexts are whole multiples of this, those below four of it excepted.
 _ROUND_TOKENS = 1024
 
@@ -60,9 +61,12 @@ def derive(policy: ContextPolicy, *, maximum: int, pool_tokens: int, prefill_rat
     return Limit(context, context - output, output, bound_by)
 
 
-def pool_bytes(policy: ContextPolicy, *, free_bytes: int) -> int:
-    """What of a GPU's free memory, measured beside the weights, keys and values may take."""
-    return max(0, free_bytes - (policy.headroom_mb + policy.floor_mb) * 1024 * 1024)
+def pool_bytes(policy: ContextPolicy, *, free_bytes: int, peak_bytes: int = 0) -> int:
+    """What of a GPU's free memory, measured beside the weights, keys and values may take.
+
+    Activations get the headroom, or what the largest step was seen to take where that is more.
+    """
+    return max(0, free_bytes - max(policy.headroom_mb * _MIB, peak_bytes) - policy.floor_mb * _MIB)
 
 
 class PrefillRate:

@@ -13,13 +13,15 @@ from pathlib import Path
 import torch
 
 from inference.engine import sources, weights
-from inference.engine.facts import ModelFacts, end_token_ids, facts_of
+from inference.engine.facts import ModelFacts, end_token_ids, facts_of, maximum_context_tokens
 from inference.engine.grammar import Grammars
+from inference.engine.limits import ModelLimits
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import Prompts
 from inference.engine.readiness import Ready, ready_runner
 from inference.engine.vocabulary import Vocabulary
+from inference.policies import ContextPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +34,14 @@ OnDevice = Callable[[Callable[[], Ready]], Ready]
 class LoadedModels:
     """Read from any thread; loaded from any but the owner's, which makes the runners."""
 
-    def __init__(self, device: torch.device, *, cache: Path, kv_tokens: int | None, places: int) -> None:
+    def __init__(
+        self, device: torch.device, *, cache: Path, kv_tokens: int | None, places: int, context: ContextPolicy
+    ) -> None:
         self._device = device
         self._cache = cache
         self._kv_tokens = kv_tokens
         self._places = places
+        self._context = context
         self._lock = threading.Lock()  # guards everything below
         self._models: dict[str, LoadedModel] = {}
         self._lost: list[LoadedModel] = []
@@ -75,7 +80,7 @@ class LoadedModels:
         progress("reading weights")
         tokenizer = weights.read_tokenizer(folder)
         prompts = Prompts(tokenizer, model_id)
-        runner, parameters = on_device(lambda: self._ready_runner(folder, progress))
+        runner, parameters, prefill_rate = on_device(lambda: self._ready_runner(folder, progress))
         ends = end_token_ids(runner.network)
         vocabulary = Vocabulary(tokenizer.backend_tokenizer, width=runner.vocabulary, end_token_ids=ends)
         load_seconds = time.monotonic() - started
@@ -86,13 +91,19 @@ class LoadedModels:
                 runner.network,
                 tokenizer,
                 parameters=parameters,
-                kv_tokens=runner.pool.tokens,
                 load_seconds=load_seconds,
                 attention=runner.attention,
             ),
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
             end_token_ids=ends,
+            limits=ModelLimits(
+                self._context,
+                maximum=maximum_context_tokens(runner.network.config),
+                pool_tokens=runner.pool.tokens,
+                prefill_rate=prefill_rate,
+                now=time.monotonic(),
+            ),
             vocabulary=vocabulary,
             grammars=Grammars(vocabulary),
             runner=runner,
@@ -127,14 +138,21 @@ class LoadedModels:
                     self._models.setdefault(model.id, again)
             logger.warning("%s is loaded again", model.id)
 
-    def close(self) -> bool:
-        """Forget all models and load no more. False if that was so already."""
+    def close(self) -> list[LoadedModel] | None:
+        """Forget all models, which are returned, and load no more. None if that was so already."""
         with self._lock:
-            was_open, self._closed = not self._closed, True
+            if self._closed:
+                return None
+            self._closed = True
             gone, self._models = self._models, {}
-        for model in gone.values():
-            model.grammars.close()
-        return was_open
+        return list(gone.values())
 
     def _ready_runner(self, folder: Path, progress: Progress) -> Ready:
-        return ready_runner(folder, self._device, kv_tokens=self._kv_tokens, places=self._places, progress=progress)
+        return ready_runner(
+            folder,
+            self._device,
+            context=self._context,
+            kv_tokens=self._kv_tokens,
+            places=self._places,
+            progress=progress,
+        )

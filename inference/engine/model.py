@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from inference.engine.facts import ModelFacts
 from inference.engine.grammar import Grammars
+from inference.engine.limits import ModelLimits
 from inference.engine.prompts import Prompts
 from inference.engine.runner import Runner
 from inference.engine.vocabulary import Vocabulary
@@ -25,6 +26,7 @@ class LoadedModel:
     prompts: Prompts
     tokenizer: Tokenizer
     end_token_ids: frozenset[int]
+    limits: ModelLimits
     vocabulary: Vocabulary
     grammars: Grammars
     runner: Runner

@@ -13,14 +13,19 @@ from transformers import PretrainedConfig, PreTrainedModel
 from inference.engine import weights
 from inference.engine.attention import UnsupportedAttentionError
 from inference.engine.attention_probe import attention_for
-from inference.engine.blocks import BLOCK_TOKENS, BlockTable
+from inference.engine.blocks import BLOCK_TOKENS
 from inference.engine.cuda_recording import CudaRecord
+from inference.engine.device_memory import free_bytes
 from inference.engine.facts import maximum_context_tokens
-from inference.engine.key_values import affordable_tokens, layers
+from inference.engine.key_values import bytes_per_token
+from inference.engine.limits import pool_bytes
 from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.owner import is_device_fault
+from inference.engine.pace import MOST_TOKENS
 from inference.engine.paged_runner import PagedRunner
-from inference.engine.runner import Part, Runner
+from inference.engine.runner import Runner
+from inference.engine.trial import UnusualNetworkError, try_out
+from inference.policies import DEFAULT_CONTEXT, ContextPolicy
 
 #: Whose factors are the same for every position up to the model's maximum (dynamic ones begin to change after it), and
 #: those that `LongRope` picks for each sequence.
@@ -29,14 +34,24 @@ _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
 class Ready(NamedTuple):
-    """What a load has made; `parameters` are those that the network was trained with."""
+    """What a load has made; `parameters` are those that the network was trained with.
+
+    `prefill_rate` is how many tokens of a prompt were read per second when it was tried out.
+    """
 
     runner: Runner
     parameters: int
+    prefill_rate: float
 
 
 def ready_runner(
-    folder: Path, device: torch.device, *, kv_tokens: int | None, places: int, progress: Progress = silent
+    folder: Path,
+    device: torch.device,
+    *,
+    context: ContextPolicy = DEFAULT_CONTEXT,
+    kv_tokens: int | None,
+    places: int,
+    progress: Progress = silent,
 ) -> Ready:
     """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
 
@@ -47,12 +62,12 @@ def ready_runner(
     if reason := reason_against(network.config):
         raise LoadError(f"{folder.name} cannot be served: {reason}.")
     with _refusing(folder, architecture):
-        tokens = _kv_tokens(network, places) if kv_tokens is None else kv_tokens
+        tokens = _kv_tokens(network, places, context) if kv_tokens is None else kv_tokens
         if tokens < BLOCK_TOKENS:
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = _runner(network, tokens, places)
-        _compute_one_token(runner)
-    return Ready(runner, parameters)
+        trial = try_out(runner, most_tokens=maximum_context_tokens(network.config))
+    return Ready(runner, parameters, trial.prefill_rate)
 
 
 def reason_against(config: PretrainedConfig) -> str | None:
@@ -75,19 +90,21 @@ def _runner(network: PreTrainedModel, tokens: int, places: int) -> Runner:
     return PagedRunner(network, tokens, lanes=places, attention=attention, record=CudaRecord())
 
 
-def _kv_tokens(network: PreTrainedModel, places: int) -> int:
+def _kv_tokens(network: PreTrainedModel, places: int, context: ContextPolicy) -> int:
+    """What the memory holds that is the pool's (MISSION N14), and no more than could ever be in use."""
     most = places * maximum_context_tokens(network.config)
-    return affordable_tokens(network.config, most=most, dtype=network.dtype, device=network.device)
+    if network.device.type == "cuda":
+        peak_bytes = _peak_bytes(network, places)
+        memory = pool_bytes(context, free_bytes=free_bytes(network.device), peak_bytes=peak_bytes)
+    else:
+        memory = int(context.cpu_share * free_bytes(network.device))
+    return min(most, memory // bytes_per_token(network.config, network.dtype.itemsize))
 
 
-def _compute_one_token(runner: Runner) -> None:
-    """So that a network which cannot run like this is found at load and not by a client."""
-    table = BlockTable(runner.pool)
-    table.reserve(0, 1)
-    _, step = runner.run([Part([0], 0, table, wanted=True)])
-    table.release()
-    if step.layers_seen != set(range(layers(runner.network.config))):
-        raise UnsupportedAttentionError("its layers have an attention of their own")
+def _peak_bytes(network: PreTrainedModel, places: int) -> int:
+    """What the largest step takes, measured on a pool of that size, which is dropped."""
+    tokens = min(MOST_TOKENS, maximum_context_tokens(network.config))
+    return try_out(_runner(network, tokens, places), most_tokens=tokens).peak_bytes
 
 
 @contextmanager
@@ -96,7 +113,7 @@ def _refusing(folder: Path, architecture: str) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError, OSError) as fault:
         raise LoadError(f"There is no memory left for the context of {folder.name}: unload another model.") from fault
-    except UnsupportedAttentionError as fault:
+    except (UnsupportedAttentionError, UnusualNetworkError) as fault:
         raise LoadError(f"{folder.name} cannot be served: {fault}.") from fault
     except LoadError:
         raise

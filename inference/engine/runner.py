@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.engine.blocks import BlockCopy, BlockPool, BlockTable
-from inference.engine.key_values import KeyValues, Memory
+from inference.engine.key_values import KeyValues, Memory, bytes_per_token
 from inference.engine.long_rope import with_long_rope
 from inference.engine.step import Forward, Span, Step
 
@@ -58,6 +58,12 @@ class Runner:
         self.vocabulary = int(network.config.get_text_config(decoder=True).vocab_size)
         self.long_rope = with_long_rope(network)
         self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
+
+    @property
+    def free_bytes(self) -> int:
+        """Of the memory set aside, what no sequence holds."""
+        element = self.network.dtype.itemsize
+        return self.pool.free_blocks * self.pool.block_tokens * bytes_per_token(self.network.config, element)
 
     def extends(self, tokens: int) -> bool:
         """Whether the parts of a sequence that may have so many tokens, prompt and answer, are `extended`."""

@@ -64,6 +64,11 @@ class Scheduler:
             self._leave(place)
 
     @property
+    def arrived(self) -> list[Generation]:
+        """Those that the next plan sees for the first time."""
+        return list(self._arrived)
+
+    @property
     def has_work(self) -> bool:
         return bool(self._running or self._waiting or self._arrived)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
-from inference.engine import batch
+from inference.engine import batch, device_memory, queueing
 from inference.engine.admission import grammar_field
 from inference.engine.batch import Outcome
 from inference.engine.generation import Generation
 from inference.engine.grammar import GrammarError
 from inference.engine.loaded_models import LoadedModels
-from inference.engine.scheduler import Scheduler
+from inference.engine.model import LoadedModel
+from inference.engine.scheduler import Scheduler, Turn
 from inference.engine.submissions import Submissions
 from inference.events import FINAL, Event, Failed, Finished
+from inference.policies import AdmissionPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ class Stepping:
         submissions: Submissions,
         models: LoadedModels,
         *,
+        admission: AdmissionPolicy,
         clock: Callable[[], float],
         wake: Callable[[], None],
         proves_when_idle: bool,
@@ -38,6 +42,7 @@ class Stepping:
         self._scheduler = scheduler
         self._submissions = submissions
         self._models = models
+        self._admission = admission
         self._clock = clock
         self._wake = wake
         self._proves_when_idle = proves_when_idle
@@ -48,11 +53,12 @@ class Stepping:
         self.step += 1
         self._end_cancelled()
         self._end_overdue()
+        self._refuse_without_memory()
         started = self._clock()
         turns = self._scheduler.plan()
         for outcome in batch.compute(turns, shrink=self._scheduler.shrink):
             self._take(outcome)
-        self._scheduler.took(self._clock() - started)
+        self._measure(turns, self._clock() - started)
         if self._proves_when_idle and not self._scheduler.has_work:
             self.check()
         self._publish()
@@ -82,8 +88,27 @@ class Stepping:
             self._end(generation, generation.cancelled())
 
     def _end_overdue(self) -> None:
-        for generation in self._submissions.overdue(self._clock()):
+        now = self._clock()
+        for generation in self._submissions.overdue(now):
             self._end(generation, generation.failed(None, OVERDUE))
+        for generation in self._submissions.queued_before(now - self._admission.max_wait_s):
+            here = self._submissions.of(generation.model.id)
+            self._end(generation, queueing.waited_too_long(self._admission, generation, here))
+
+    def _refuse_without_memory(self) -> None:
+        for generation in self._scheduler.arrived:
+            refused = device_memory.refusal(self._admission, generation.model, generation.model.network.device)
+            if refused is not None:
+                self._end(generation, refused)
+
+    def _measure(self, turns: list[Turn], seconds: float) -> None:
+        self._scheduler.took(seconds)
+        prompt_tokens: Counter[LoadedModel] = Counter()
+        for turn in turns:
+            prompt_tokens[turn.generation.model] += turn.tokens if turn.tokens > 1 else 0
+        for model, tokens in prompt_tokens.items():
+            if tokens:
+                model.limits.observe(tokens, seconds, now=self._clock())
 
     def _take(self, outcome: Outcome) -> None:
         generation = outcome.generation

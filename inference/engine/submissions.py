@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from inference.engine.generation import Generation
-from inference.events import FINAL, Event
+from inference.events import FINAL, Event, Failed
 
 logger = logging.getLogger(__name__)
 
@@ -69,19 +69,24 @@ class Submissions:
             return self._listeners.setdefault(request_id, queue.SimpleQueue())
 
     def queue(
-        self, generation: Generation, *, onto: Callable[[Generation], None], model_is_here: Callable[[], bool]
-    ) -> bool:
-        """Hand a checked request on, unless its model went away while it was checked.
+        self,
+        generation: Generation,
+        *,
+        onto: Callable[[Generation], None],
+        refusal: Callable[[list[Generation]], Failed | None],
+    ) -> Failed | None:
+        """Hand a checked request on, unless there is a `refusal`, given those for its model that are here.
 
-        In one go under the lock: whoever takes a model away ends the generations that `of` gives after that.
+        In one go under the lock: whoever takes a model away ends the generations that `of` gives after that, and no
+        two take the last place.
         """
         with self._lock:
-            if not model_is_here():
-                return False
-            self._admitting.discard(generation.id)
-            self._generations[generation.id] = generation
-            onto(generation)
-            return True
+            refused = refusal(self._of(generation.model.id))
+            if refused is None:
+                self._admitting.discard(generation.id)
+                self._generations[generation.id] = generation
+                onto(generation)
+            return refused
 
     def cancel(self, request_id: str) -> bool:
         """Flag a request. False if it is not here, or not any more."""
@@ -100,10 +105,19 @@ class Submissions:
         with self._lock:
             return [one for one in self._generations.values() if one.deadline is not None and one.deadline <= now]
 
+    def queued_before(self, moment: float) -> list[Generation]:
+        """Those that have waited since before then and not begun."""
+        with self._lock:
+            waiting = [one for one in self._generations.values() if one.queued_at <= moment]
+        return [one for one in waiting if not (one.started or one.running or one.ended)]
+
     def of(self, model_id: str | None) -> list[Generation]:
         """The checked requests for a model; for all where none is named."""
         with self._lock:
-            return [one for one in self._generations.values() if model_id in (None, one.model.id)]
+            return self._of(model_id)
+
+    def _of(self, model_id: str | None) -> list[Generation]:
+        return [one for one in self._generations.values() if model_id in (None, one.model.id)]
 
     def load(self, model_id: str) -> Load:
         """How much there is to do for a model."""

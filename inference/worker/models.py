@@ -138,4 +138,6 @@ class Models:
             return EchoHarness(self._publish)
         from inference.engine import Engine  # torch: only where a model is really run
 
-        return Engine(device, publish=self._publish, cache=self._cache)
+        return Engine(
+            device, publish=self._publish, cache=self._cache, admission=self._admission, context=self._context
+        )

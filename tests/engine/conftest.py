@@ -14,6 +14,7 @@ import pytest
 from inference.engine import Engine
 from inference.engine.owner import OwnerClosedError
 from inference.events import FINAL, Event, Failed, Finished, Text
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.models import tiny_model
 
@@ -85,7 +86,7 @@ def listener() -> Listener:
 @pytest.fixture
 def engine(endless: Path, listener: Listener) -> Iterator[Engine]:
     """An engine that holds the endless model as `tiny`, two requests at a time. It proves that it loses no memory."""
-    engine = Engine("cpu", publish=listener, max_in_flight=2, proves_when_idle=True)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=2), proves_when_idle=True)
     engine.load("tiny", str(endless))
     yield engine
     with suppress(OwnerClosedError):  # the test closed it

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from inference.engine.admission import admit
 from inference.engine.generation import Generation
+from inference.engine.limits import ModelLimits
 from inference.engine.loaded_models import LoadedModels
 from inference.engine.loading import silent
 from inference.engine.model import LoadedModel
@@ -19,12 +19,13 @@ from inference.engine.scheduler import Scheduler
 from inference.engine.stepping import Stepping
 from inference.engine.submissions import Submissions
 from inference.events import Failed, Finished
+from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, ContextPolicy
 from tests.engine.conftest import Listener, request_for
 
 
 def loaded(folder: Path) -> LoadedModel:
     """The model of a folder as `tiny`."""
-    models = LoadedModels(torch.device("cpu"), cache=folder, kv_tokens=16, places=1)
+    models = LoadedModels(torch.device("cpu"), cache=folder, kv_tokens=16, places=1, context=DEFAULT_CONTEXT)
     models.load("tiny", str(folder), progress=silent, on_device=lambda work: work())
     return models["tiny"]
 
@@ -33,18 +34,23 @@ class Stepped:
     """What an engine is made of, on the thread of the test. Its memory is its own and proven after every step."""
 
     def __init__(self, model: LoadedModel, *, places: int = 8, kv_tokens: int = 8192) -> None:
-        facts = msgspec.structs.replace(model.facts, context_tokens=kv_tokens, input_limit_tokens=kv_tokens - 1)
-        self.model = replace(model, facts=facts, runner=Runner(model.network, kv_tokens, lanes=places))
+        limits = ModelLimits(
+            ContextPolicy(derive=False), maximum=kv_tokens, pool_tokens=kv_tokens, prefill_rate=None, now=0.0
+        )
+        self.model = replace(model, limits=limits, runner=Runner(model.network, kv_tokens, lanes=places))
         self.now = 0.0
         self.computed: list[int] = []  # tokens, of each step
         self.listener = Listener()
         self.submissions = Submissions(self.listener)
         self.scheduler = Scheduler(places)
-        nothing_loaded = LoadedModels(torch.device("cpu"), cache=Path(), kv_tokens=None, places=places)
+        nothing_loaded = LoadedModels(
+            torch.device("cpu"), cache=Path(), kv_tokens=None, places=places, context=DEFAULT_CONTEXT
+        )
         self.stepping = Stepping(
             self.scheduler,
             self.submissions,
             nothing_loaded,
+            admission=DEFAULT_ADMISSION,
             clock=lambda: self.now,
             wake=lambda: None,
             proves_when_idle=False,
@@ -57,7 +63,8 @@ class Stepped:
         deadline = None if request.timeout_s is None else self.now + request.timeout_s
         generation = admit(request, self.model, deadline=deadline)
         assert isinstance(generation, Generation), generation
-        assert self.submissions.queue(generation, onto=self.scheduler.add, model_is_here=lambda: True)
+        generation.queued_at = self.now
+        assert self.submissions.queue(generation, onto=self.scheduler.add, refusal=lambda _here: None) is None
 
     def step(self) -> bool:
         """True while there is more to do."""

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from inference.engine import Engine, weights
+from inference.engine.limits import Limit
 from inference.engine.scheduler import Turn
 from inference.events import FINAL, Failed, Finished, Started, Text
+from inference.policies import AdmissionPolicy
 from inference.requests import Sampling
 from tests.engine.conftest import Listener, request_for, text_of
 
@@ -27,7 +29,9 @@ def narrow(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -
     In float32: what is read again in one chunk differs in its last bits, which in bfloat16 decides between tokens.
     """
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=8, kv_tokens=320, proves_when_idle=True)
+    engine = Engine(
+        "cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=8), kv_tokens=320, proves_when_idle=True
+    )
     engine.load("tiny", str(endless))
     yield engine
     engine.check()
@@ -71,7 +75,7 @@ def forwards_of(engine: Engine) -> list[int]:
 
 
 def test_all_that_run_share_a_forward(endless: Path, listener: Listener) -> None:
-    engine = Engine("cpu", publish=listener, max_in_flight=4)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=4))
     engine.load("tiny", str(endless))
     read = forwards_of(engine)
     list(engine.stream(request_for("one", n=4, max_tokens=50)))
@@ -132,15 +136,14 @@ def test_choices_whose_shared_prompt_had_to_go_read_it_themselves(narrow: Engine
 
 
 def test_a_request_may_use_all_of_the_memory_and_not_more(narrow: Engine) -> None:
-    facts = narrow.models()[0].facts
-    assert (facts.context_tokens, facts.input_limit_tokens) == (320, 319)
+    assert narrow.models()[0].limit == Limit(320, 240, 80, "memory")
     whole = list(narrow.stream(request_for("whole", max_tokens=1000)))
     assert isinstance(whole[0], Started)
     assert whole[-1] == Finished("length", whole[0].prompt_tokens, 320 - whole[0].prompt_tokens)
     (refused,) = narrow.stream(request_for("over", "the river runs " * 100))
     assert isinstance(refused, Failed)
     assert refused.code == "context_length_exceeded"
-    assert refused.diagnostics["max"] == 319
+    assert refused.diagnostics["max"] == 240
     assert_all_blocks_are_free(narrow)
 
 
@@ -194,7 +197,7 @@ def test_a_fault_in_a_batch_fails_the_request_that_brings_it_alone(
 
 
 def test_numbers_that_are_none_stay_with_the_request_that_made_them(endless: Path, listener: Listener) -> None:
-    engine = Engine("cpu", publish=listener, max_in_flight=4, kv_tokens=1024)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=4), kv_tokens=1024)
     engine.load("tiny", str(endless))
     network = engine._models["tiny"].network
     alone = text_of(list(engine.stream(request_for("alone", max_tokens=60))))

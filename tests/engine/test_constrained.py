@@ -15,6 +15,7 @@ from inference.engine import Engine, grammar, weights
 from inference.engine.grammar import Constraint
 from inference.events import FINAL, Event, Failed, Finished, Started, Text
 from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex, ToolCall
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import WAIT_S, Listener, request_for, text_of
 from tests.models import tiny_tokenizer
@@ -45,7 +46,7 @@ def answer(engine: Engine, request_id: str, grammar: Grammar | None, **fields: A
 def narrow(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Eight places and memory for about three requests; in float32, as what is read again differs in its last bits."""
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=8, kv_tokens=320)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=8), kv_tokens=320)
     engine.load("tiny", str(endless))
     yield engine
     engine.close()
@@ -162,7 +163,9 @@ def test_others_go_on_while_a_mask_takes_long_and_cancel_does_not_wait_for_it(
 ) -> None:
     engine.submit(asked("slow", COLOURS))
     engine.submit(asked("beside", None, max_tokens=200))
-    assert listener.final("beside") == Finished("length", listener.final("beside").prompt_tokens, 200)
+    beside = listener.final("beside")
+    assert isinstance(beside, Finished)
+    assert (beside.reason, beside.completion_tokens) == ("length", 200)
     assert "slow" in engine.running()
     assert len([e for e in listener.events["slow"] if isinstance(e, Text)]) <= 1
     assert engine.cancel("slow")

@@ -25,6 +25,7 @@ from inference.engine.sampler import SamplerRow, sample
 from inference.engine.triton_attention import TritonAttention
 from inference.engine.varlen_attention import VarlenAttention
 from inference.events import Failed, Finished
+from inference.policies import AdmissionPolicy
 from inference.requests import Sampling
 from tests.engine.conftest import Listener, request_for, text_of
 from tests.engine.networks import CONFIGS, VOCABULARY, WINDOW, Reading, network
@@ -219,7 +220,7 @@ def test_a_decode_waits_for_the_device_once() -> None:
 
 @pytest.fixture
 def gpu(endless: Path, listener: Listener) -> Iterator[Engine]:
-    engine = Engine(str(DEVICE), publish=listener, max_in_flight=4, kv_tokens=8192)
+    engine = Engine(str(DEVICE), publish=listener, admission=AdmissionPolicy(max_in_flight=4), kv_tokens=8192)
     engine.load("tiny", str(endless))
     yield engine
     engine.close()

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine
+from inference.engine.limits import Limit
 from inference.events import Event, Failed, Finished, Started, Text
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import WAIT_S, Listener, request_for, text_of
@@ -217,7 +218,7 @@ def test_closing_a_stream_cancels_it(engine: Engine) -> None:
 
 def test_a_prompt_over_the_limit_is_refused_with_the_exact_count(tmp_path: Path) -> None:
     with engine_on(tiny_model(tmp_path / "m", max_position_embeddings=64)) as engine:
-        assert engine.models()[0].facts.input_limit_tokens == 63
+        assert engine.models()[0].limit == Limit(64, 48, 16, "model")
         (event,) = engine.stream(request_for("one", "the river " * 30))
     assert isinstance(event, Failed)
     assert event.code == "context_length_exceeded"

@@ -16,6 +16,7 @@ from inference.engine.grammar import Constraint
 from inference.engine.sampler import SamplerRow
 from inference.events import Failed, Finished
 from inference.grammars import Regex
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import Listener, request_for
 
@@ -35,7 +36,7 @@ def marked() -> GenerationRequest:
 @pytest.fixture
 def engine(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=4, kv_tokens=1024)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=4), kv_tokens=1024)
     engine.load("tiny", str(endless))
     yield engine
     engine.close()

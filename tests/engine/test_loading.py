@@ -10,7 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine, LoadError
-from inference.events import Finished
+from inference.engine.limits import Limit
+from inference.events import Failed, Finished
+from inference.policies import ContextPolicy
+from inference.requests import GenerationRequest
 from tests.engine.conftest import request_for, text_of
 from tests.engine.gguf_file import write_gguf
 from tests.models import tiny_model
@@ -33,16 +36,25 @@ def test_a_folder_loads_and_says_what_it_is(engine: Engine, tmp_path: Path) -> N
     assert facts.architecture == "LlamaForCausalLM"
     assert facts.dtype == "bfloat16"
     assert facts.parameters > 50_000
-    assert (facts.context_tokens, facts.input_limit_tokens) == (2048, 2047)
+    assert facts.maximum_context_tokens == 2048
     assert (facts.chat_template, facts.tool_call, facts.reasoning) == ("model", True, False)
     assert facts.capabilities == ["text"]
     assert said == ["reading weights"]
+    assert {model.limit for model in engine.models()} == {Limit(2048, 1536, 512, "model")}
     assert {model.id for model in engine.models()} == {"tiny", "other"}
 
 
-def test_the_prompt_limit_stays_at_16384_for_longer_contexts(engine: Engine, tmp_path: Path) -> None:
-    facts = engine.load("other", str(tiny_model(tmp_path / "m", max_position_embeddings=131072)))
-    assert (facts.context_tokens, facts.input_limit_tokens) == (131072, 16384)
+def test_without_a_derived_limit_prompts_of_16384_tokens_are_taken(tmp_path: Path) -> None:
+    engine = Engine("cpu", context=ContextPolicy(derive=False), kv_tokens=40_000)
+    try:
+        engine.load("tiny", str(tiny_model(tmp_path / "m", max_position_embeddings=131072)))
+        (status,) = engine.models()
+        assert (status.facts.maximum_context_tokens, status.limit) == (131072, None)
+        (refused,) = engine.stream(GenerationRequest(id="over", model="tiny", prompt=[1] * 16385))
+        assert isinstance(refused, Failed)
+        assert refused.diagnostics["max"] == 16384
+    finally:
+        engine.close()
 
 
 def test_a_base_model_gets_the_plain_template_and_says_so(

@@ -12,6 +12,7 @@ import torch
 
 from inference.engine import Engine, sequence, weights
 from inference.events import Event, Failed, Finished, PromptLogprobs, Started, Text, TokenLogprob
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import Listener, request_for, text_of
 from tests.models import tiny_model, tiny_tokenizer
@@ -24,7 +25,7 @@ SEEDED = Sampling(seed=5, logprobs=2)
 def exact(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """In float32, so that chunks and neighbours change no more than the last bits."""
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=8, kv_tokens=512)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=8), kv_tokens=512)
     engine.load("tiny", str(endless))
     yield engine
     engine.close()

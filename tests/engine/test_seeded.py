@@ -14,6 +14,7 @@ import torch
 from inference.engine import Engine, batch, pace, weights
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.events import Event, Finished, Text
+from inference.policies import AdmissionPolicy
 from inference.requests import Sampling
 from tests.engine import sampler_reference
 from tests.engine.conftest import Listener, request_for
@@ -34,7 +35,7 @@ SETTINGS: list[dict[str, Any]] = [
 def engine(endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Six places and memory for about three requests; in float32, where rounding is far below the margin."""
     monkeypatch.setattr(weights, "DTYPE", torch.float32)
-    engine = Engine("cpu", publish=listener, max_in_flight=6, kv_tokens=384)
+    engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=6), kv_tokens=384)
     engine.load("tiny", str(endless))
     yield engine
     engine.close()

@@ -18,6 +18,7 @@ from statistics import median
 
 from inference.engine import Engine
 from inference.events import FINAL, Event, Finished, Started, Text
+from inference.policies import AdmissionPolicy
 from tests.proofs.engine_models import asked, loaded_engine, request, timed
 
 A_TOKENS, C_TOKENS, PLACES, ROUNDS = 512, 64, 8, 5
@@ -67,7 +68,7 @@ def submit_many(engine: Engine, account: str, count: int, max_tokens: int) -> No
 def always_waiting(requests: int) -> None:
     """Until C has fewer requests left than there are places: from then on it does not always wait any more."""
     served = Served()
-    with loaded_engine(publish=served, max_in_flight=PLACES, kv_tokens=32768) as engine:
+    with loaded_engine(publish=served, admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
         submit_many(engine, "A", requests, A_TOKENS)
         submit_many(engine, "C", requests, C_TOKENS)
         started = time.perf_counter()
@@ -78,11 +79,11 @@ def always_waiting(requests: int) -> None:
 
 
 def short_beside_long(requests: int) -> None:
-    with loaded_engine(publish=Served(), max_in_flight=PLACES, kv_tokens=32768) as engine:
+    with loaded_engine(publish=Served(), admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
         timed(engine, request("warm up", asked("Hello!"), max_tokens=4))
         idle = median(ask_shortly(engine, f"B idle {number}") for number in range(ROUNDS))
     served = Served()
-    with loaded_engine(publish=served, max_in_flight=PLACES, kv_tokens=32768) as engine:
+    with loaded_engine(publish=served, admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
         submit_many(engine, "A", requests, A_TOKENS)
         busy: list[float] = []
         for number in range(ROUNDS):

@@ -29,6 +29,7 @@ from inference.engine import Engine
 from inference.engine.grammar_definitions import definition
 from inference.events import Event, Failed, Finished, Text
 from inference.grammars import Grammar, JsonSchema
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.models import tiny_model, tiny_tokenizer
 from tests.proofs.hostile import hostile
@@ -219,7 +220,7 @@ def main() -> int:
     torch.set_num_threads(1)
     sys.setswitchinterval(0.0005)  # as a neuron has it
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine("cpu", max_in_flight=AT_A_TIME)
+        engine = Engine("cpu", admission=AdmissionPolicy(max_in_flight=AT_A_TIME))
         engine.load("tiny", str(tiny_model(Path(folder) / "tiny")))
         faults, ended = prove_schemas(engine, count=options.schemas, seed=options.seed)
         if ended < ENDS_AT_LEAST:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from inference.engine import Engine
+from inference.policies import AdmissionPolicy
 from tests.models import tiny_model
 from tests.proofs import grammar
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine("cpu", max_in_flight=grammar.AT_A_TIME)
+    engine = Engine("cpu", admission=AdmissionPolicy(max_in_flight=grammar.AT_A_TIME))
     engine.load("tiny", str(tiny_model(tmp_path / "tiny")))
     yield engine
     engine.close()

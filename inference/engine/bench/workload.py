@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from inference.engine import Engine
 from inference.engine.bench.shapes import word_of
 from inference.events import FINAL, Event, Finished
+from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 
 
@@ -39,7 +41,8 @@ class Served:
     def __init__(self, folder: str, device: str, *, max_in_flight: int = 16) -> None:
         self._finals: list[Event] = []
         self._changed = threading.Condition()
-        self.engine = Engine(device, publish=self._take, max_in_flight=max_in_flight)
+        admission = AdmissionPolicy(max_in_flight=max_in_flight, max_queue_depth=10_000, max_wait_s=math.inf)
+        self.engine = Engine(device, publish=self._take, admission=admission)
         self.facts = self.engine.load("model", folder)
 
     def _take(self, events: Sequence[tuple[str, Event]]) -> None:

@@ -1,0 +1,52 @@
+"""How many requests a model takes on, and for how long one waits (MISSION N13)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from inference.engine.generation import Generation
+from inference.events import Failed
+from inference.policies import AdmissionPolicy
+
+_LONGEST_RETRY_AFTER_S = 120
+
+
+def refusal(policy: AdmissionPolicy, generation: Generation, here: Collection[Generation]) -> Failed | None:
+    """Why a request is turned away, given those of its model that are `here` and not over; None for one that may wait.
+
+    A key over its share is told before a full queue: whoever else comes next may still be taken.
+    """
+    of_key = sum((one.account, one.key) == (generation.account, generation.key) for one in here)
+    if generation.key is not None and 0 < policy.max_per_principal <= of_key:
+        return Failed(
+            "rate_limit_exceeded",
+            f"{of_key} requests of this key are running or waiting already, and {policy.max_per_principal} may.",
+            {"model_id": generation.model.id},
+            retry_after_s=2,
+            status=429,
+        )
+    waiting = len(here) - policy.max_in_flight
+    if waiting < policy.max_queue_depth:
+        return None
+    return Failed(
+        "rate_limit_exceeded",
+        f"{waiting} requests wait for this model already.",
+        {"model_id": generation.model.id, "waiting": waiting},
+        retry_after_s=_retry_after_s(waiting),
+        status=503,
+    )
+
+
+def waited_too_long(policy: AdmissionPolicy, generation: Generation, here: Collection[Generation]) -> Failed:
+    """The end of a request that did not begin in time."""
+    return Failed(
+        "rate_limit_exceeded",
+        f"The request waited {policy.max_wait_s:g} s for its turn; too much is going on.",
+        {"model_id": generation.model.id},
+        retry_after_s=_retry_after_s(len(here) - policy.max_in_flight),
+        status=503,
+    )
+
+
+def _retry_after_s(waiting: int) -> int:
+    return max(1, min(_LONGEST_RETRY_AFTER_S, 2 * (max(0, waiting) + 1)))
