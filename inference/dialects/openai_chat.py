@@ -104,8 +104,19 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     include_usage: bool
 
-    def generation(self, attempt_id: str, *, max_tokens: int, granted: int | None) -> GenerationRequest:
-        """What a neuron gets: the bound that holds, stated or default, and what the reservation grants, in tokens."""
+    def generation(
+        self,
+        attempt_id: str,
+        *,
+        max_tokens: int,
+        granted: int | None,
+        account: str | None = None,
+        key: str | None = None,
+    ) -> GenerationRequest:
+        """What a neuron gets: the bound that holds, stated or default, and what the reservation grants, in tokens.
+
+        `account` and `key` say whose share of it this takes.
+        """
         return GenerationRequest(
             id=attempt_id,
             model=self.model,
@@ -116,6 +127,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
             sampling=self.sampling,
             stop=self.stop,
             stream=self.stream,
+            account=account,
+            key=key,
         )
 
 

@@ -71,6 +71,14 @@ class GrantExceeded(Exception):  # noqa: N818 - what the neuron calls it, and no
         self.bound = int(event.diagnostics["bound"])
 
 
+class NeuronFull(Exception):  # noqa: N818 - no error either: another neuron may have room
+    """As many requests wait on the neuron as may; this one was turned away."""
+
+    def __init__(self, event: Failed) -> None:
+        super().__init__(event.message)
+        self.event = event
+
+
 class ChatCall:
     """One request on its way: reserved once, tried on one neuron or two, and closed once whichever way it ends."""
 
@@ -99,6 +107,11 @@ class ChatCall:
                     return
                 except GrantExceeded as grant:
                     await self._extend(grant)
+                except NeuronFull as full:
+                    self._avoid.append(neuron.name)
+                    if not self._may_ask_another():
+                        raise _refusal(full.event) from None
+                    neuron = _route(self._gateway, self._request.model, self._avoid)
                 except AttemptLost:
                     if self._exchange.status is not None or not await self._may_try_again(attempt):
                         raise
@@ -147,6 +160,8 @@ class ChatCall:
             attempt.id,
             max_tokens=hold.bound if hold else _output_bound(self._request, neuron),
             granted=hold.granted if hold else None,
+            account=str(self._principal.account_pk) if self._principal else None,
+            key=self._principal.key_id if self._principal else None,
         )
         gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
         return attempt
@@ -155,6 +170,8 @@ class ChatCall:
         events = await _first_events(attempt)
         if isinstance(events[0], Failed) and events[0].code == "grant_exceeded":
             raise GrantExceeded(events[0])
+        if isinstance(events[0], Failed) and events[0].status == 503:
+            raise NeuronFull(events[0])
         await _relay(self._exchange, self._request, attempt, events, meter=self._meter, before_end=self._settle)
 
     async def _settle(self) -> None:
@@ -163,10 +180,13 @@ class ChatCall:
         if self._hold is not None and attempt is not None:
             await self._gateway.books.settle_in_time(self._hold, attempt)
 
+    def _may_ask_another(self) -> bool:
+        return len(self._avoid) < MOST_NEURONS and _another(self._gateway, self._request.model, self._avoid)
+
     async def _may_try_again(self, attempt: Attempt) -> bool:
         """Whether another neuron can be asked: nothing that was generated has left this one, and nothing will."""
         self._avoid.append(attempt.neuron.name)
-        if len(self._avoid) == MOST_NEURONS or not _another(self._gateway, self._request.model, self._avoid):
+        if not self._may_ask_another():
             return False
         self._gateway.relay.fence(attempt)
         self._gateway.relay.cancel(attempt)

@@ -100,7 +100,7 @@ def test_more_requests_than_places_are_served_in_their_order(engine: Engine, lis
 
 
 def test_a_short_prompt_does_not_wait_for_a_long_one(engine: Engine, listener: Listener) -> None:
-    engine.submit(request_for("long", "the river runs " * 450, max_tokens=5))
+    engine.submit(request_for("long", "the river runs " * 330, max_tokens=5))
     engine.submit(request_for("short", max_tokens=5))
     assert isinstance(listener.final("long"), Finished)
     spoke = [name for batch in listener.batches for name, event in batch if isinstance(event, Text)]
@@ -224,11 +224,11 @@ def test_a_prompt_over_the_limit_is_refused_with_the_exact_count(tmp_path: Path)
     assert event.code == "context_length_exceeded"
     counted = event.diagnostics["prompt_len"]
     assert event.message == (
-        f"This model's maximum context length is 63 tokens. However, your messages resulted in {counted} tokens."
+        f"This model's maximum context length is 48 tokens. However, your messages resulted in {counted} tokens."
     )
-    assert event.diagnostics == {"prompt_len": counted, "max": 63, "model_id": "tiny"}
+    assert event.diagnostics == {"prompt_len": counted, "max": 48, "model_id": "tiny"}
     assert isinstance(counted, int)
-    assert counted > 63
+    assert counted > 48
 
 
 def test_a_model_that_is_not_loaded_is_unavailable(engine: Engine, listener: Listener) -> None:

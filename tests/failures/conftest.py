@@ -29,7 +29,7 @@ READY = re.compile(
 class Up:
     """`manage.py up` in a folder of its own. Ends with everything it started."""
 
-    def __init__(self, folder: Path, model: Path, *options: str) -> None:
+    def __init__(self, folder: Path, model: Path, *options: str, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         clean = {
@@ -39,6 +39,7 @@ class Up:
             "HELEXA_HOME": str(folder / "home"),
             "HELEXA_PORT": str(self.port),
             "HELEXA_MODEL": str(model),
+            **settings,
         }
         self.output = ""
         self.process = subprocess.Popen(

@@ -22,13 +22,15 @@ def test_an_entry_says_where_the_model_is_and_what_it_can(url: str, key: Key, st
     assert entry["capabilities"] == ["text"]
     assert entry["chat_template"] == "model"
     assert isinstance(entry["tool_call"], bool)
-    assert "limit" not in entry
+    limit = entry["limit"]
+    assert limit["context"] == limit["input"] + limit["output"] == 2048
     assert "max_model_len" not in entry
 
 
 def test_a_model_of_the_catalogue_that_is_nowhere_is_listed_as_unloaded(url: str, key: Key) -> None:
     entry = httpx.get(f"{url}/v1/models/elsewhere", headers=key.headers).json()
     assert (entry["status"], entry["loaded"], entry["locations"]) == ("unloaded", False, [])
+    assert "limit" not in entry
 
 
 def test_an_unknown_model_is_404(url: str, key: Key) -> None:
