@@ -20,6 +20,7 @@ def test_every_part_that_needs_nothing_but_a_cpu_gives_its_figures(capsys: pytes
         "generate_batch, told its size",
         "multiplications alone",
     ]
+    assert min(said["x_generate_batch"], said["x_padded"], said["share_of_limit"], *said["peers"].values()) > 0
     assert [row[:2] for row in said["steps"]["rows"]] == [[1, 32], [2, 32]]
     for part in ("batch", "steps", "offline", "single"):
         assert all(cell > 0 for row in said[part]["rows"] for cell in row if not isinstance(cell, str))

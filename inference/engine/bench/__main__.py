@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers.utils import logging
@@ -41,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         if not options.json:
             print(tables[name].text(), flush=True)
     if options.json:
-        print(json.dumps({"threads": torch.get_num_threads()} | {name: table.data() for name, table in tables.items()}))
+        result: dict[str, Any] = {"threads": torch.get_num_threads()}
+        for name, table in tables.items():
+            result |= table.headline | {name: table.data()}
+        print(json.dumps(result))
     return 0
 
 

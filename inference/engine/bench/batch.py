@@ -47,6 +47,13 @@ def run(setting: Setting) -> Table:
         finally:
             served.close()
     table.rows = [[name, rate, best["engine"] / rate] for name, rate in best.items()]
+    continuous = best.get("generate_batch", best["generate_batch, told its size"])
+    table.headline = {
+        "x_generate_batch": best["engine"] / continuous,
+        "x_padded": best["engine"] / best["generate, padded"],
+        "share_of_limit": best["engine"] / best["multiplications alone"],
+        "peers": {name: rate for name, rate in best.items() if name != "engine"},
+    }
     table.notes = [
         f"one by one: the first {_ALONE} requests; generate_batch: every answer of the mean length",
         "multiplications: torch's linear on the weights of the same steps, which the engine keeps in a faster order",

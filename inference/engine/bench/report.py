@@ -22,12 +22,16 @@ class Setting:
 
 @dataclass
 class Table:
-    """Rows under their columns, with what has to be known to read them."""
+    """Rows under their columns, with what has to be known to read them.
+
+    `headline` is what the JSON object has besides its tables.
+    """
 
     title: str
     columns: list[str]
     rows: list[list[Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    headline: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         cells = [self.columns, *([_shown(cell) for cell in row] for row in self.rows)]
@@ -39,7 +43,7 @@ class Table:
         return "\n".join([self.title, *lines, *self.notes, ""])
 
     def data(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "headline"}
 
 
 Part = Callable[[Setting], Table]
