@@ -104,6 +104,6 @@ def test_a_prompt_over_the_limit_is_400_in_the_words_clients_search_for(stack: S
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
     assert error["message"].startswith(
-        "This model's maximum context length is 2047 tokens. However, your messages resulted in "
+        "This model's maximum context length is 1536 tokens. However, your messages resulted in "
     )
     assert error["prompt_len"] > error["max"] == 2047
