@@ -106,4 +106,4 @@ def test_a_prompt_over_the_limit_is_400_in_the_words_clients_search_for(stack: S
     assert error["message"].startswith(
         "This model's maximum context length is 1536 tokens. However, your messages resulted in "
     )
-    assert error["prompt_len"] > error["max"] == 2047
+    assert error["prompt_len"] > error["max"] == 1536
