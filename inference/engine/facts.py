@@ -15,12 +15,14 @@ UNDERIVED_INPUT_LIMIT_TOKENS = 16384
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`context_tokens` is the most of prompt and answer together: the model's own maximum, or what its memory holds.
 
-    `input_limit_tokens` is the prompt's. `attention` names what computes it on this device.
+    `input_limit_tokens` is the prompt's. `attention` names what computes it on this device, `quant` what is held in
+    fewer bits than `dtype` has: "int8" the vocabulary's weights, "none" nothing.
     """
 
     architecture: str
     dtype: str
     attention: str
+    quant: str
     parameters: int
     context_tokens: int
     input_limit_tokens: int
@@ -39,6 +41,7 @@ def facts_of(
     kv_tokens: int,
     load_seconds: float,
     attention: str,
+    quant: str,
 ) -> ModelFacts:
     """`kv_tokens` is the most that one sequence has memory for."""
     context_tokens = min(maximum_context_tokens(network.config), kv_tokens)
@@ -47,6 +50,7 @@ def facts_of(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
         attention=attention,
+        quant=quant,
         parameters=parameters,
         context_tokens=context_tokens,
         input_limit_tokens=min(context_tokens - 1, UNDERIVED_INPUT_LIMIT_TOKENS),

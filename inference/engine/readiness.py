@@ -29,20 +29,27 @@ _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
 class Ready(NamedTuple):
-    """What a load has made; `parameters` are those that the network was trained with."""
+    """What a load has made; `parameters` and `quant` are those of `Weights`."""
 
     runner: Runner
     parameters: int
+    quant: str
 
 
 def ready_runner(
-    folder: Path, device: torch.device, *, kv_tokens: int | None, places: int, progress: Progress = silent
+    folder: Path,
+    device: torch.device,
+    *,
+    kv_tokens: int | None,
+    places: int,
+    progress: Progress = silent,
+    quant: str | None = None,
 ) -> Ready:
     """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
 
     Runs on the device's owner thread. Raises LoadError with a sentence for whoever asked.
     """
-    network, parameters = weights.read_network(folder, device, progress=progress)
+    network, parameters, quant = weights.read_network(folder, device, progress=progress, quant=quant)
     architecture = type(network).__name__
     if reason := reason_against(network.config):
         raise LoadError(f"{folder.name} cannot be served: {reason}.")
@@ -52,7 +59,7 @@ def ready_runner(
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = _runner(network, tokens, places)
         _compute_one_token(runner)
-    return Ready(runner, parameters)
+    return Ready(runner, parameters, quant)
 
 
 def reason_against(config: PretrainedConfig) -> str | None:
