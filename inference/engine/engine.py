@@ -102,12 +102,13 @@ class Engine:
 
     # -- models ----------------------------------------------------------------------------------
 
-    def load(self, model_id: str, source: str, *, progress: Progress = silent) -> ModelFacts:
+    def load(self, model_id: str, source: str, *, progress: Progress = silent, quant: str | None = None) -> ModelFacts:
         """Load a folder, a .gguf file or a hub id under `model_id`, and wait for it; one that is loaded stays.
 
+        `quant` holds the vocabulary's weights in "int8" or, as "none", as they are; None leaves that to the machine.
         Raises LoadError with a sentence for whoever asked. Never called from `publish`.
         """
-        return self._models.load(model_id, source, progress=progress, on_device=self._call)
+        return self._models.load(model_id, source, progress=progress, on_device=self._call, quant=quant)
 
     def unload(self, model_id: str) -> None:
         """Forget a model. Its requests end first; a model that is not loaded is no error."""

@@ -15,12 +15,14 @@ _UNSTATED_CONTEXT_TOKENS = 16384
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`maximum_context_tokens` are the positions that the model was made for; `attention` names what computes it here.
 
-    What it takes on this device is its limit.
+    `quant` is what is held in fewer bits than `dtype` has: "int8" the vocabulary's weights, "none" nothing. What the
+    model takes on this device is its limit.
     """
 
     architecture: str
     dtype: str
     attention: str
+    quant: str
     parameters: int
     maximum_context_tokens: int
     chat_template: Literal["model", "default"]
@@ -37,12 +39,14 @@ def facts_of(
     parameters: int,
     load_seconds: float,
     attention: str,
+    quant: str,
 ) -> ModelFacts:
     template = template_text(tokenizer)
     return ModelFacts(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
         attention=attention,
+        quant=quant,
         parameters=parameters,
         maximum_context_tokens=maximum_context_tokens(network.config),
         chat_template="model" if template else "default",

@@ -9,8 +9,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from inference.engine.layers import Layer, Norm, Rotary
-from inference.engine.linear import joined
 from inference.engine.loading import Progress, silent
+from inference.engine.quantization import quant_of, vocabulary_head
 
 #: Decoder layers that `Layer` computes, and whether their attention takes its window from the configuration.
 _WINDOW_OF_CONFIG = {
@@ -23,11 +23,14 @@ _WINDOW_OF_CONFIG = {
 }
 
 
-def fuse(network: PreTrainedModel, device: torch.device, *, progress: Progress = silent) -> None:
+def fuse(
+    network: PreTrainedModel, device: torch.device, *, progress: Progress = silent, quant: str | None = None
+) -> str:
     """Bring a network to a device and fuse what is known of it, in place and a layer at a time.
 
     What is there twice meanwhile is one layer at most; memory-mapped weights are read here. A network of other layers
-    keeps them as they are.
+    keeps them as they are. `quant` says what becomes of the vocabulary's weights, None that the machine decides;
+    returns what became of them.
     """
     borrowed: Any = network
     decoder = borrowed.get_decoder()
@@ -43,8 +46,9 @@ def fuse(network: PreTrainedModel, device: torch.device, *, progress: Progress =
     borrowed.to(device)
     head = borrowed.get_output_embeddings()
     if type(head) is nn.Linear:
-        borrowed.set_output_embeddings(joined(head))
+        borrowed.set_output_embeddings(vocabulary_head(head, quant))
     said.all()
+    return quant_of(borrowed.get_output_embeddings())
 
 
 class _Said:

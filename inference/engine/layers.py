@@ -10,21 +10,31 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import layer_norm, rms_norm
 
 from inference.engine.attention import attend
 from inference.engine.linear import joined
 from inference.engine.step import Step
 
+_FEW_ROWS = 4
+
 
 class Norm(nn.Module):
-    """RMSNorm. The weights stay in float32 where an offset to the stored ones would be rounded away."""
+    """RMSNorm. The weights stay in float32 where an offset to the stored ones would be rounded away.
+
+    torch has none for a CPU and makes a dozen operations of it, but a LayerNorm of one operation. Of a row beside its
+    negative the mean is 0, so that is the same: 6 us against 13 for a row of 512. Many rows are better not doubled.
+    """
 
     def __init__(self, borrowed: Any) -> None:
         super().__init__()
         self.weight, self.eps = norm_weight(borrowed), norm_eps(borrowed)
+        self._twice = torch.cat((self.weight, self.weight)) if self.weight.device.type == "cpu" else None
 
     def forward(self, rows: Tensor) -> Tensor:
+        if self._twice is not None and rows.shape[-2] <= _FEW_ROWS:
+            doubled = torch.cat((rows, -rows), dim=-1)
+            return layer_norm(doubled, self._twice.shape, self._twice, None, self.eps)[..., : rows.shape[-1]]
         if rows.dtype == self.weight.dtype:
             return rms_norm(rows, self.weight.shape, self.weight, self.eps)
         return rms_norm(rows.float(), self.weight.shape, self.weight, self.eps).to(rows.dtype)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 #: Fewer rows than this are repeated: one row of the demo model's vocabulary takes 19.5 ms, four take 16.4 (one thread).
-_FEWEST_ROWS = 3
-_REPEATED_TO = 4
+FEWEST_ROWS = 3
+REPEATED_TO = 4
 #: oneDNN picks its order for the rows that it is told to expect; the one for 16 serves 1 to 512 rows equally well.
 _EXPECTED_ROWS = 16
 
@@ -53,8 +53,8 @@ class Packed(nn.Module):
 
     def forward(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
         count = rows.shape[-2]
-        if 0 < count < _FEWEST_ROWS:
-            repeated = rows.flatten(0, -2).repeat(_REPEATED_TO // count, 1)
+        if 0 < count < FEWEST_ROWS:
+            repeated = rows.flatten(0, -2).repeat(REPEATED_TO // count, 1)
             output = self._plain(repeated)[:count].view(*rows.shape[:-1], -1)
             return output if onto is None else output + onto
         return self._plain(rows) if onto is None else self._plain_onto(rows, onto)

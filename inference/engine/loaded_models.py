@@ -60,27 +60,32 @@ class LoadedModels:
         with self._lock:
             return list(self._models.values())
 
-    def load(self, model_id: str, source: str, *, progress: Progress, on_device: OnDevice) -> ModelFacts:
+    def load(
+        self, model_id: str, source: str, *, progress: Progress, on_device: OnDevice, quant: str | None = None
+    ) -> ModelFacts:
         """Load a model and wait for it; one that is loaded stays. Raises LoadError."""
         with self._lock:
             one_at_a_time = self._loads[model_id]
         with one_at_a_time:
             if loaded := self.get(model_id):
                 return loaded.facts
-            model = self._read(model_id, source, progress, on_device)
+            model = self._read(model_id, source, quant, progress, on_device)
             with self._lock:
                 if self._closed:
                     raise LoadError(CLOSING)
                 self._models[model_id] = model
             return model.facts
 
-    def _read(self, model_id: str, source: str, progress: Progress, on_device: OnDevice) -> LoadedModel:
+    def _read(
+        self, model_id: str, source: str, quant: str | None, progress: Progress, on_device: OnDevice
+    ) -> LoadedModel:
         started = time.monotonic()
         folder = sources.folder_of(source, cache=self._cache, progress=progress)
         progress("reading weights")
         tokenizer = weights.read_tokenizer(folder)
         prompts = Prompts(tokenizer, model_id)
-        runner, parameters, prefill_rate = on_device(lambda: self._ready_runner(folder, progress))
+        ready = on_device(lambda: self._ready_runner(folder, quant, progress))
+        runner = ready.runner
         ends = end_token_ids(runner.network)
         vocabulary = Vocabulary(tokenizer.backend_tokenizer, width=runner.vocabulary, end_token_ids=ends)
         load_seconds = time.monotonic() - started
@@ -90,9 +95,10 @@ class LoadedModels:
             facts=facts_of(
                 runner.network,
                 tokenizer,
-                parameters=parameters,
+                parameters=ready.parameters,
                 load_seconds=load_seconds,
                 attention=runner.attention,
+                quant=ready.quant,
             ),
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
@@ -101,7 +107,7 @@ class LoadedModels:
                 self._context,
                 maximum=maximum_context_tokens(runner.network.config),
                 pool_tokens=runner.pool.tokens,
-                prefill_rate=prefill_rate,
+                prefill_rate=ready.prefill_rate,
                 now=time.monotonic(),
             ),
             vocabulary=vocabulary,
@@ -129,7 +135,7 @@ class LoadedModels:
             lost, self._lost = self._lost, []
         for model in lost:
             try:
-                again = replace(model, runner=self._ready_runner(model.folder, silent).runner)
+                again = replace(model, runner=self._ready_runner(model.folder, model.facts.quant, silent).runner)
             except Exception:
                 logger.exception("%s is gone: it could not be loaded again", model.id)
                 continue
@@ -147,7 +153,7 @@ class LoadedModels:
             gone, self._models = self._models, {}
         return list(gone.values())
 
-    def _ready_runner(self, folder: Path, progress: Progress) -> Ready:
+    def _ready_runner(self, folder: Path, quant: str | None, progress: Progress) -> Ready:
         return ready_runner(
             folder,
             self._device,
@@ -155,4 +161,5 @@ class LoadedModels:
             kv_tokens=self._kv_tokens,
             places=self._places,
             progress=progress,
+            quant=quant,
         )

@@ -34,13 +34,14 @@ _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
 class Ready(NamedTuple):
-    """What a load has made; `parameters` are those that the network was trained with.
+    """What a load has made; `parameters` and `quant` are those of `Weights`.
 
     `prefill_rate` is how many tokens of a prompt were read per second when it was tried out.
     """
 
     runner: Runner
     parameters: int
+    quant: str
     prefill_rate: float
 
 
@@ -52,12 +53,13 @@ def ready_runner(
     kv_tokens: int | None,
     places: int,
     progress: Progress = silent,
+    quant: str | None = None,
 ) -> Ready:
     """Load the folder's weights and set memory aside for `places` sequences; `kv_tokens` for all of them, or derived.
 
     Runs on the device's owner thread. Raises LoadError with a sentence for whoever asked.
     """
-    network, parameters = weights.read_network(folder, device, progress=progress)
+    network, parameters, held_in = weights.read_network(folder, device, progress=progress, quant=quant)
     architecture = type(network).__name__
     if reason := reason_against(network.config):
         raise LoadError(f"{folder.name} cannot be served: {reason}.")
@@ -67,7 +69,7 @@ def ready_runner(
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = _runner(network, tokens, places)
         trial = try_out(runner, most_tokens=maximum_context_tokens(network.config))
-    return Ready(runner, parameters, trial.prefill_rate)
+    return Ready(runner, parameters, held_in, trial.prefill_rate)
 
 
 def reason_against(config: PretrainedConfig) -> str | None:

@@ -18,13 +18,16 @@ DTYPE = torch.bfloat16
 
 
 class Weights(NamedTuple):
-    """A network on its device; `parameters` are those that it was trained with."""
+    """A network on its device; `parameters` are those that it was trained with, `quant` how some are rounded."""
 
     network: PreTrainedModel
     parameters: int
+    quant: str
 
 
-def read_network(folder: Path, device: torch.device, *, progress: Progress = silent) -> Weights:
+def read_network(
+    folder: Path, device: torch.device, *, progress: Progress = silent, quant: str | None = None
+) -> Weights:
     """The weights on the device, ready to compute. Runs on the device's owner thread: see `conversion` for why.
 
     They are mapped into memory and brought to the device a layer at a time, so that no second copy is held.
@@ -47,14 +50,14 @@ def read_network(folder: Path, device: torch.device, *, progress: Progress = sil
         if missing := sorted(report["missing_keys"]):
             raise LoadError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: fetch the model again.")
         with torch.inference_mode():
-            fuse(network.eval(), device, progress=progress)
+            quant = fuse(network.eval(), device, progress=progress, quant=quant)
     except (torch.OutOfMemoryError, MemoryError) as fault:
         raise LoadError(f"{folder.name} does not fit into the memory of {device}: unload another model.") from fault
     except (torch.AcceleratorError, LoadError):
         raise
     except Exception as fault:
         raise LoadError(f"{folder.name} cannot be loaded ({first_sentence(fault)}).") from fault
-    return Weights(network, parameters)
+    return Weights(network, parameters, quant)
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -30,17 +30,21 @@ def run(setting: Setting) -> Table:
     table = Table("The demo model (Gemma 3 270M), one sequence", ["", "prompt tok/s", "decode tok/s"])
     engine = Engine(str(setting.device))
     facts = engine.load("demo", str(folder))
-    ours, theirs = (0.0, 0.0), (0.0, 0.0)
+    engine.load("exact", str(folder), quant="none")
+    ours, exact, theirs = (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)
     network = peers.load(folder, setting.device)
     ids = _prompt_ids(folder)
     for number in range(setting.rounds):
-        ours = _best(ours, _engine_rates(engine, tokens, f"{number}"))
+        ours = _best(ours, _engine_rates(engine, "demo", tokens, f"{number}"))
+        exact = _best(exact, _engine_rates(engine, "exact", tokens, f"{number}, exact"))
         theirs = _best(theirs, _generate_rates(network, ids, tokens))
     engine.close()
     table.rows = [
-        ["engine", *ours],
+        [f"engine, quant {facts.quant}", *ours],
+        ["engine, quant none", *exact],
         ["transformers, bfloat16", *theirs],
         ["engine is", ours[0] / theirs[0], ours[1] / theirs[1]],
+        ["engine, quant none, is", exact[0] / theirs[0], exact[1] / theirs[1]],
     ]
     table.notes = [f"loaded in {facts.load_seconds} s; {_memory(folder)}; prompt of {len(ids)} tokens"]
     return table
@@ -70,17 +74,18 @@ def _prompt_ids(folder: Path) -> list[int]:
     return Prompts(read_tokenizer(folder), "demo").encode(_QUESTION)
 
 
-def _engine_rates(engine: Engine, tokens: int, name: str) -> tuple[float, float]:
+def _engine_rates(engine: Engine, model: str, tokens: int, name: str) -> tuple[float, float]:
     """Prompt tokens until the first token, and output tokens after it, each by its time."""
-    first_s, prompt_tokens = _seconds(engine, _request(f"{name}, first", 1))
-    whole_s, _ = _seconds(engine, _request(f"{name}, whole", tokens))
+    first_s, prompt_tokens = _seconds(engine, _request(f"{name}, first", model, 1))
+    whole_s, _ = _seconds(engine, _request(f"{name}, whole", model, tokens))
     return prompt_tokens / first_s, (tokens - 1) / (whole_s - first_s)
 
 
-def _request(request_id: str, tokens: int) -> GenerationRequest:
+def _request(request_id: str, model: str, tokens: int) -> GenerationRequest:
     return GenerationRequest(
         id=request_id,
-        model="demo",
+        model=model,
+        account=request_id,  # nobody's prompt is in memory already
         messages=_QUESTION,
         max_tokens=tokens,
         sampling=Sampling(temperature=0),
