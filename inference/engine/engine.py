@@ -83,7 +83,7 @@ class Engine:
         )
         self._turns = Turns("admission")
         self._owner = DeviceOwner(
-            f"device {device}", step=self._stepping.advance, broken=self._give_up, rebuild=self._models.reload
+            f"device {device}", step=self._stepping.advance, broken=self._give_up, rebuild=self._rebuild
         )
 
     @property
@@ -209,14 +209,21 @@ class Engine:
 
     def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread."""
-        model = generation.model
         queued = self._submissions.queue(
-            generation, onto=self._scheduler.add, model_is_here=lambda: self._models.get(model.id) is model
+            generation, onto=self._scheduler.add, model_is_here=lambda: self._meets_its_model(generation)
         )
         if not queued:
-            return not_loaded(model.id)
+            return not_loaded(generation.model.id)
         self._owner.nudge()
         return None
+
+    def _meets_its_model(self, generation: Generation) -> bool:
+        """False if its model went away while it was checked. It may have been loaded again meanwhile."""
+        model = self._models.get(generation.model.id)
+        if model is None or not model.is_again(generation.model):
+            return False
+        generation.move(model)
+        return True
 
     # -- on the owner thread ---------------------------------------------------------------------
 
@@ -227,6 +234,11 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _give_up(self) -> None:
-        """The device is broken: end what runs on it. Its models come back with the thread that takes over."""
+        """The device is broken: end what has begun on it. What waits goes on waiting for the thread that takes over."""
         self._models.lose()
-        self._stepping.end_all("The device failed while it ran this request. It can be sent again.")
+        self._stepping.end_begun("The device failed while it ran this request. It can be sent again.")
+
+    def _rebuild(self) -> None:
+        """On the thread that takes over."""
+        self._models.reload()
+        self._stepping.go_on()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,10 +37,10 @@ class LoadedModels:
         self._cache = cache
         self._kv_tokens = kv_tokens
         self._places = places
-        self._lock = threading.Lock()  # guards everything below
+        self._lock = threading.Condition()  # guards everything below, and tells of the end of a load
         self._models: dict[str, LoadedModel] = {}
-        self._lost: list[LoadedModel] = []
-        self._loads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lost: dict[str, LoadedModel] = {}
+        self._loading: set[str] = set()
         self._closed = False
 
     def __getitem__(self, model_id: str) -> LoadedModel:
@@ -48,8 +48,9 @@ class LoadedModels:
             return self._models[model_id]
 
     def get(self, model_id: str) -> LoadedModel | None:
+        """One that is being loaded again, since the device broke, is here: requests for it wait."""
         with self._lock:
-            return self._models.get(model_id)
+            return self._models.get(model_id) or self._lost.get(model_id)
 
     def all(self) -> list[LoadedModel]:
         with self._lock:
@@ -57,9 +58,7 @@ class LoadedModels:
 
     def load(self, model_id: str, source: str, *, progress: Progress, on_device: OnDevice) -> ModelFacts:
         """Load a model and wait for it; one that is loaded stays. Raises LoadError."""
-        with self._lock:
-            one_at_a_time = self._loads[model_id]
-        with one_at_a_time:
+        with self._one_at_a_time(model_id):
             if loaded := self.get(model_id):
                 return loaded.facts
             model = self._read(model_id, source, progress, on_device)
@@ -68,6 +67,18 @@ class LoadedModels:
                     raise LoadError(CLOSING)
                 self._models[model_id] = model
             return model.facts
+
+    @contextmanager
+    def _one_at_a_time(self, model_id: str) -> Iterator[None]:
+        with self._lock:
+            self._lock.wait_for(lambda: model_id not in self._loading)
+            self._loading.add(model_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loading.remove(model_id)
+                self._lock.notify_all()
 
     def _read(self, model_id: str, source: str, progress: Progress, on_device: OnDevice) -> LoadedModel:
         started = time.monotonic()
@@ -102,36 +113,41 @@ class LoadedModels:
         """One that is not here is no error."""
         with self._lock:
             gone = self._models.pop(model_id, None)
-            self._lost = [model for model in self._lost if model.id != model_id]
         if gone:
             gone.grammars.close()
 
     def lose(self) -> None:
         """The device is broken, and the models with it. They are remembered for the thread that takes over."""
         with self._lock:
-            self._lost = [*self._lost, *self._models.values()]
-            self._models.clear()
+            self._lost, self._models = {**self._lost, **self._models}, {}
 
     def reload(self) -> None:
         """Bring back the models of a device that broke, on its new owner thread. One that fails again is gone."""
         with self._lock:
-            lost, self._lost = self._lost, []
+            lost = list(self._lost.values())
         for model in lost:
-            try:
-                again = replace(model, runner=self._ready_runner(model.folder, silent).runner)
-            except Exception:
-                logger.exception("%s is gone: it could not be loaded again", model.id)
-                continue
+            again = self._again(model)
             with self._lock:
-                if not self._closed:
-                    self._models.setdefault(model.id, again)
-            logger.warning("%s is loaded again", model.id)
+                self._lost.pop(model.id, None)
+                if again and not self._closed:
+                    self._models[model.id] = again
+
+    def _again(self, model: LoadedModel) -> LoadedModel | None:
+        try:
+            again = replace(model, runner=self._ready_runner(model.folder, silent).runner)
+        except Exception:
+            logger.exception("%s is gone: it could not be loaded again", model.id)
+            model.grammars.close()
+            return None
+        logger.warning("%s is loaded again", model.id)
+        return again
 
     def close(self) -> bool:
         """Forget all models and load no more. False if that was so already."""
         with self._lock:
             was_open, self._closed = not self._closed, True
-            gone, self._models = self._models, {}
+            gone = {**self._models, **self._lost}
+            self._models, self._lost = {}, {}
         for model in gone.values():
             model.grammars.close()
         return was_open

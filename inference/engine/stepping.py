@@ -50,6 +50,8 @@ class Stepping:
         self._end_overdue()
         started = self._clock()
         turns = self._scheduler.plan()
+        for generation, fault in self._scheduler.faults():
+            self._take(Outcome(generation, [], fault))
         for outcome in batch.compute(turns, shrink=self._scheduler.shrink):
             self._take(outcome)
         self._scheduler.took(self._clock() - started)
@@ -61,8 +63,26 @@ class Stepping:
     def end_all(self, message: str, *, of_model: str | None = None) -> None:
         """End every request, or every one for a model, that was checked so far."""
         for generation in self._submissions.of(of_model):
-            self._end(generation, generation.failed("service_unavailable", message))
+            self._end(generation, generation.given_up(message))
         self._publish()
+
+    def end_begun(self, message: str) -> None:
+        """End every request that has had a place in the step. The others go on waiting."""
+        for generation in self._submissions.of(None):
+            if generation.begun:
+                self._end(generation, generation.given_up(message))
+        self._publish()
+
+    def go_on(self) -> None:
+        """The models are loaded again: those that wait do so for them, or end where theirs is gone."""
+        for generation in self._submissions.of(None):
+            model = self._models.get(generation.model.id)
+            if model is not None and model.is_again(generation.model):
+                generation.move(model)
+            else:
+                self._end(generation, generation.given_up(f"The model {generation.model.id!r} is gone."))
+        self._publish()
+        self._wake()
 
     def check(self) -> None:
         """Prove that no block is lost: raises AssertionError."""
@@ -102,9 +122,12 @@ class Stepping:
     def _end(self, generation: Generation, event: Finished | Failed) -> None:
         if generation.ended:
             return
-        self._scheduler.end(generation)
-        generation.release()
         self._outbox.append((generation.id, event))
+        self._scheduler.end(generation)
+        try:
+            generation.release()
+        except Exception:  # its memory may be lost, which is no reason to end others
+            logger.exception("request %s: its memory could not be released", generation.id)
         if isinstance(event, Finished) and event.reason == "cancelled":
             logger.info("request %s: ended by cancel at step %d", generation.id, self.step)
 
