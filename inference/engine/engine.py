@@ -236,7 +236,7 @@ class Engine:
     def _give_up(self) -> None:
         """The device is broken: end what has begun on it. What waits goes on waiting for the thread that takes over."""
         self._models.lose()
-        self._stepping.end_begun("The device failed while it ran this request. It can be sent again.")
+        self._stepping.end_begun()
 
     def _rebuild(self) -> None:
         """On the thread that takes over."""

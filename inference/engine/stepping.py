@@ -18,6 +18,7 @@ from inference.events import FINAL, Event, Failed, Finished
 logger = logging.getLogger(__name__)
 
 UNCLASSIFIED = "The model could not finish this request. It can be sent again."
+DEVICE_FAILED = "The device failed while it had this request. It can be sent again."
 OVERDUE = "The request did not end within its time limit."
 
 
@@ -66,21 +67,21 @@ class Stepping:
             self._end(generation, generation.given_up(message))
         self._publish()
 
-    def end_begun(self, message: str) -> None:
-        """End every request that has had a place in the step. The others go on waiting."""
+    def end_begun(self) -> None:
+        """The device is broken: end every request that has had a place in the step. The others go on waiting."""
         for generation in self._submissions.of(None):
             if generation.begun:
-                self._end(generation, generation.given_up(message))
+                self._end(generation, generation.given_up(DEVICE_FAILED))
         self._publish()
 
     def go_on(self) -> None:
-        """The models are loaded again: those that wait do so for them, or end where theirs is gone."""
+        """The models are loaded again: those that wait do so for them, or end where theirs did not come back."""
         for generation in self._submissions.of(None):
             model = self._models.get(generation.model.id)
-            if model is not None and model.is_again(generation.model):
+            if model is not None and model.is_again(generation.model) and not generation.begun:
                 generation.move(model)
             else:
-                self._end(generation, generation.given_up(f"The model {generation.model.id!r} is gone."))
+                self._end(generation, generation.given_up(DEVICE_FAILED))
         self._publish()
         self._wake()
 
