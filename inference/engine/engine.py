@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from inference.engine import kernel_caches
 from inference.engine.admission import admit, not_loaded
 from inference.engine.facts import ModelFacts
 from inference.engine.generation import Generation
@@ -63,6 +64,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         proves_when_idle: bool = False,
     ) -> None:
+        kernel_caches.bound()
         self.device = torch.device(device)
         self._clock = clock
         self._models = LoadedModels(
