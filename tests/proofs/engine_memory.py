@@ -163,7 +163,7 @@ def _listen(engine: Engine, *, request_events: Iterator[Event], most: int) -> No
 
 
 def left_behind(engine: Engine) -> list[tuple[str, int]]:
-    """Where the engine still holds something though nothing runs. `check` waits for the last step, and proves blocks."""
+    """Where the engine still holds something though nothing runs. `check` waits for the last step."""
     engine.check()
     model = engine._models[MODEL]
     shares = {"shares": engine._scheduler._accounts._shares}
