@@ -9,7 +9,7 @@ from tests.proofs.engine_memory import MOST_KIB_PER_REQUEST, Point, kib_per_requ
 
 
 def test_requests_of_every_kind_leave_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert engine_memory.main(["--requests", "120", "--seed", "3"]) == 0, capsys.readouterr().out
+    assert engine_memory.main(["--requests", "60", "--seed", "3"]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("kib_lost", "found"), [(0.0, False), (1.0, True)])
