@@ -20,12 +20,12 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar proof-gpu
+	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
 	@sed -n 's/^\([a-z-]*\):[^#]*##  *\(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do \
-		printf '%-16s %s\n' "$$target" "$$text"; done
+		printf '%-20s %s\n' "$$target" "$$text"; done
 
 up: $(UP)  ## Install what is needed, then run helexa here; Ctrl-C stops it. ARGS="--gateways 2", EXTRA=gpu
 	@exec $(PYTHON) manage.py up $(ARGS)
@@ -76,6 +76,18 @@ proof-logits: $(DEV)  ## Compare the engine's logits with transformers in float3
 
 proof-grammar: $(DEV)  ## Ask for answers to 200 schemas, check each, and press on the engine with 50 hostile grammars
 	@$(PYTHON) -m tests.proofs.grammar $(ARGS)
+
+proof-engine-memory: $(DEV)  ## Send the engine 10,000 requests of every kind: memory stays flat, and nothing is left behind
+	@$(PYTHON) -m tests.proofs.engine_memory $(ARGS)
+
+proof-fairness: $(DEV)  ## Measure what two accounts are served that always wait, and what a third one waits beside a full engine
+	@$(PYTHON) -m tests.proofs.engine_fairness $(ARGS)
+
+proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens against the first
+	@$(PYTHON) -m tests.proofs.engine_prefix $(ARGS)
+
+proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/test_schedule_property.py $(ARGS)
 
 proof-gpu: $(DEV)  ## Run what needs a GPU: tests, attention by kernel, the bench. Install with EXTRA=gpu first
 	@$(PYTHON) -m tests.proofs.gpu $(ARGS)

@@ -31,7 +31,9 @@ def admit(
         return checks.invalid(grammar_field(request.grammar), str(fault))
     except GrammarBusyError as fault:
         return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
-    except Exception:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a tokenizer in Rust panics with what is no Exception
         logger.exception("request %s could not be prepared", request.id)
         return Failed(None, "The messages could not be turned into a prompt for this model.")
 

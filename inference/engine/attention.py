@@ -60,6 +60,7 @@ def attend(
         for read in step.reads(sliding_window)
     ]
     output = parts[0] if len(parts) == 1 else torch.cat(parts)
+    step.note(layer, output)
     return output.view(1, tokens, heads, width), None
 
 

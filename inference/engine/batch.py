@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
     generation: Generation
     events: list[Event]
-    fault: Exception | None = None
+    fault: BaseException | None = None
 
 
 def compute(turns: Sequence[Turn], *, shrink: Shrink) -> Iterator[Outcome]:
@@ -91,7 +91,7 @@ def _cut(turns: list[Turn], prompt_tokens: int) -> list[Turn]:
 def _read(turns: list[Turn]) -> list[Read | Exception]:
     """One forward, and what it brought each turn."""
     parts = [turn.sequence.part(turn.tokens) for turn in turns]
-    logits, _ = turns[0].generation.model.runner.run(parts)
+    logits, forward = turns[0].generation.model.runner.run(parts)
     stops = list(accumulate(part.wanted for part in parts))
     sampled = [place for place, turn in enumerate(turns) if turn.sequence.samples(turn.tokens)]
     late = {place for place in sampled if not turns[place].sequence.sampler_row.ready}
@@ -106,6 +106,8 @@ def _read(turns: list[Turn]) -> list[Read | Exception]:
     results: list[Read | Exception] = []
     for place, (turn, part) in enumerate(zip(turns, parts, strict=True)):
         token = chosen.get(stops[place] - 1) if part.wanted else None
+        if place in forward.broken:  # before it is known whether anybody asks for its logits
+            token = FloatingPointError("the model's keys and values are not finite")
         if isinstance(token, Exception):
             results.append(token)
             continue
@@ -143,17 +145,26 @@ def _told(turn: Turn, logits: Tensor) -> list[TokenLogprob]:
 def _advanced(turn: Turn, read: Read) -> Outcome:
     try:
         return Outcome(turn.generation, turn.generation.advance(turn.sequence, read))
-    except Exception as fault:
+    except BaseException as fault:  # a tokenizer in Rust panics with what is no Exception
         return _failed(turn.generation, fault)
 
 
-def _failed(generation: Generation, fault: Exception) -> Outcome:
+def _failed(generation: Generation, fault: BaseException) -> Outcome:
     """What the request wrote may be no numbers, which neighbours would read as padding: it is taken out again.
 
     So is what it only read, since that may be why. What others read too stays until they fail in their turn.
     """
+    try:
+        _wipe(generation)
+    except Exception as second:
+        if is_device_fault(second):
+            raise
+        logger.exception("request %s: what it wrote could not be wiped", generation.id)
+    return Outcome(generation, [], fault)
+
+
+def _wipe(generation: Generation) -> None:
     runner = generation.model.runner
     size = runner.pool.block_tokens
     for block in runner.pool.spoil(generation.tables):
         runner.key_values.clear([Extent(block * size, (block + 1) * size)])
-    return Outcome(generation, [], fault)

@@ -6,7 +6,7 @@ A block without an owner is free. If it is full its content stays findable until
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from inference.engine.free_blocks import FreeBlocks
@@ -83,11 +83,21 @@ class BlockPool:
             raise OutOfBlocksError(f"{count} blocks are needed and {self.free_blocks} of {self.blocks} are free")
         if not self.neighbours:
             return [self._take(block) for block in self._free.oldest(count)]
-        start = self._free.beginning(count, room) if after is None else after + 1
-        taken = [] if start is None else [self._take(block) for block in self._free.run_from(start, count)]
-        while len(taken) < count:
-            taken += [self._take(block) for block in self._free.longest_run(count - len(taken))]
+        taken: list[int] = []
+        try:
+            for block in self._neighbours(count, after, room, taken):
+                taken.append(self._take(block))
+        except Exception:
+            self.release(taken)
+            raise
         return taken
+
+    def _neighbours(self, count: int, after: int | None, room: int, taken: list[int]) -> Iterator[int]:
+        start = self._free.beginning(count, room) if after is None else after + 1
+        if start is not None:
+            yield from self._free.run_from(start, count)
+        while len(taken) < count:
+            yield from self._free.longest_run(count - len(taken))
 
     def share(self, blocks: Iterable[int]) -> None:
         """Count one more owner of each block."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from inference.engine import queueing
+from inference.engine import kernel_caches, queueing
 from inference.engine.admission import admit, not_loaded
 from inference.engine.facts import ModelFacts
 from inference.engine.generation import Generation
@@ -69,6 +69,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         proves_when_idle: bool = False,
     ) -> None:
+        kernel_caches.bound()
         self.device = torch.device(device)
         self._clock = clock
         self._admission = admission
@@ -92,7 +93,7 @@ class Engine:
         )
         self._turns = Turns("admission")
         self._owner = DeviceOwner(
-            f"device {device}", step=self._stepping.advance, broken=self._give_up, rebuild=self._models.reload
+            f"device {device}", step=self._stepping.advance, broken=self._give_up, rebuild=self._rebuild
         )
 
     @property
@@ -234,10 +235,17 @@ class Engine:
         return refused
 
     def _refusal(self, generation: Generation, here: list[Generation]) -> Failed | None:
-        model = generation.model
-        if self._models.get(model.id) is not model:
-            return not_loaded(model.id)
+        if not self._meets_its_model(generation):
+            return not_loaded(generation.model.id)
         return queueing.refusal(self._admission, generation, here)
+
+    def _meets_its_model(self, generation: Generation) -> bool:
+        """False if its model went away while it was checked. It may have been loaded again meanwhile."""
+        model = self._models.get(generation.model.id)
+        if model is None or not model.is_again(generation.model):
+            return False
+        generation.move(model)
+        return True
 
     # -- on the owner thread ---------------------------------------------------------------------
 
@@ -248,6 +256,11 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _give_up(self) -> None:
-        """The device is broken: end what runs on it. Its models come back with the thread that takes over."""
+        """The device is broken: end what has begun on it. What waits goes on waiting for the thread that takes over."""
         self._models.lose()
-        self._stepping.end_all("The device failed while it ran this request. It can be sent again.")
+        self._stepping.end_begun()
+
+    def _rebuild(self) -> None:
+        """On the thread that takes over."""
+        self._models.reload()
+        self._stepping.go_on()

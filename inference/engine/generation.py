@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from inference import grants
@@ -22,6 +23,9 @@ from inference.events import (
     TokenLogprob,
 )
 from inference.requests import GenerationRequest
+
+#: When a request may be sent again whose device or model went away: others may have it, or it is back by then.
+RETRY_AFTER_S = 5
 
 
 class Read(NamedTuple):
@@ -65,6 +69,7 @@ class Generation:
         self.shared_prompt: BlockTable | None = None
         self.queued_at = 0.0
         self.started = False
+        self._told = False
         self._prompt_read = False
         self._prompt_tokens = len(prompt_ids)
         self._reasons: set[ChoiceReason] = set()
@@ -87,6 +92,11 @@ class Generation:
         return any(sequence.running for sequence in self.sequences)
 
     @property
+    def begun(self) -> bool:
+        """Whether it has, or had, a place in the step."""
+        return any(sequence.begun or sequence.running for sequence in self.sequences)
+
+    @property
     def completion_tokens(self) -> int:
         return sum(sequence.completion_tokens for sequence in self.sequences)
 
@@ -100,6 +110,12 @@ class Generation:
         """Of all its memory."""
         shared = [self.shared_prompt] if self.shared_prompt else []
         return [*shared, *(sequence.table for sequence in self.sequences)]
+
+    def move(self, model: LoadedModel) -> None:
+        """Go on waiting for the same model, which was loaded again; it has not begun."""
+        self.model = model
+        for sequence in self.sequences:
+            sequence.move(model)
 
     def is_ready(self, sequence: Sequence) -> bool:
         """Whether a sequence can compute: the first may at once, the others when the prompt is read."""
@@ -117,6 +133,7 @@ class Generation:
         self.started = True
         if told := sequence.tell(read.prompt):
             events.append(PromptLogprobs(told))
+            self._told = True
         sequence.read(read.tokens)
         sequence.late = read.late
         if sequence.unread_tokens:
@@ -126,6 +143,7 @@ class Generation:
         piece = sequence.accept(read.chosen)
         if not piece.shown.empty:
             events.append(Text(piece.shown.text, self.completion_tokens, sequence.index, piece.shown.logprobs))
+            self._told = True
         if piece.end is None:
             return events
         sequence.release()
@@ -140,7 +158,13 @@ class Generation:
         """The end of a request whose cancel flag was seen. A prompt that was never begun counts as none."""
         return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, self._billable_cached_tokens)
 
-    def failed(self, code: str | None, message: str, *, param: str | None = None) -> Failed:
+    def given_up(self, message: str) -> Failed:
+        """The end of a request whose model or device is gone. Where nothing of it has left it can be sent again."""
+        return self.failed("service_unavailable", message, retry_after_s=None if self._told else RETRY_AFTER_S)
+
+    def failed(
+        self, code: str | None, message: str, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> Failed:
         """The end of a request that cannot go on, at the fault of its field `param` where it is its own."""
         return Failed(
             code,
@@ -149,20 +173,22 @@ class Generation:
             completion_tokens=self.completion_tokens,
             cached_tokens=self._billable_cached_tokens,
             param=param,
+            retry_after_s=retry_after_s,
         )
 
     def release(self) -> None:
         """End it with all its sequences, and let go of the device's memory."""
         self.ended = True
-        self.unshare_prompt()
-        for sequence in self.sequences:
-            sequence.release()
+        with ExitStack() as all_of_them:  # also where one cannot be released
+            all_of_them.callback(self.unshare_prompt)
+            for sequence in self.sequences:
+                all_of_them.callback(sequence.release)
 
     def unshare_prompt(self) -> None:
         """Let go of the prompt that is kept for choices to come. They read it themselves if they come after this."""
         if self.shared_prompt is not None:
-            self.shared_prompt.release()
-            self.shared_prompt = None
+            shared, self.shared_prompt = self.shared_prompt, None
+            shared.release()
 
     def _share_prompt(self, sequence: Sequence) -> None:
         self._prompt_read = True

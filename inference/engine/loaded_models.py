@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,10 +42,10 @@ class LoadedModels:
         self._kv_tokens = kv_tokens
         self._places = places
         self._context = context
-        self._lock = threading.Lock()  # guards everything below
+        self._lock = threading.Condition()  # guards everything below, and tells of the end of a load
         self._models: dict[str, LoadedModel] = {}
-        self._lost: list[LoadedModel] = []
-        self._loads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lost: dict[str, LoadedModel] = {}
+        self._loading: set[str] = set()
         self._closed = False
 
     def __getitem__(self, model_id: str) -> LoadedModel:
@@ -53,8 +53,9 @@ class LoadedModels:
             return self._models[model_id]
 
     def get(self, model_id: str) -> LoadedModel | None:
+        """One that is being loaded again, since the device broke, is here: requests for it wait."""
         with self._lock:
-            return self._models.get(model_id)
+            return self._models.get(model_id) or self._lost.get(model_id)
 
     def all(self) -> list[LoadedModel]:
         with self._lock:
@@ -64,9 +65,7 @@ class LoadedModels:
         self, model_id: str, source: str, *, progress: Progress, on_device: OnDevice, quant: str | None = None
     ) -> ModelFacts:
         """Load a model and wait for it; one that is loaded stays. Raises LoadError."""
-        with self._lock:
-            one_at_a_time = self._loads[model_id]
-        with one_at_a_time:
+        with self._one_at_a_time(model_id):
             if loaded := self.get(model_id):
                 return loaded.facts
             model = self._read(model_id, source, quant, progress, on_device)
@@ -75,6 +74,18 @@ class LoadedModels:
                     raise LoadError(CLOSING)
                 self._models[model_id] = model
             return model.facts
+
+    @contextmanager
+    def _one_at_a_time(self, model_id: str) -> Iterator[None]:
+        with self._lock:
+            self._lock.wait_for(lambda: model_id not in self._loading)
+            self._loading.add(model_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loading.remove(model_id)
+                self._lock.notify_all()
 
     def _read(
         self, model_id: str, source: str, quant: str | None, progress: Progress, on_device: OnDevice
@@ -119,30 +130,34 @@ class LoadedModels:
         """One that is not here is no error."""
         with self._lock:
             gone = self._models.pop(model_id, None)
-            self._lost = [model for model in self._lost if model.id != model_id]
         if gone:
             gone.grammars.close()
 
     def lose(self) -> None:
         """The device is broken, and the models with it. They are remembered for the thread that takes over."""
         with self._lock:
-            self._lost = [*self._lost, *self._models.values()]
-            self._models.clear()
+            self._lost, self._models = {**self._lost, **self._models}, {}
 
     def reload(self) -> None:
         """Bring back the models of a device that broke, on its new owner thread. One that fails again is gone."""
         with self._lock:
-            lost, self._lost = self._lost, []
+            lost = list(self._lost.values())
         for model in lost:
-            try:
-                again = replace(model, runner=self._ready_runner(model.folder, model.facts.quant, silent).runner)
-            except Exception:
-                logger.exception("%s is gone: it could not be loaded again", model.id)
-                continue
+            again = self._again(model)
             with self._lock:
-                if not self._closed:
-                    self._models.setdefault(model.id, again)
-            logger.warning("%s is loaded again", model.id)
+                self._lost.pop(model.id, None)
+                if again and not self._closed:
+                    self._models[model.id] = again
+
+    def _again(self, model: LoadedModel) -> LoadedModel | None:
+        try:
+            again = replace(model, runner=self._ready_runner(model.folder, model.facts.quant, silent).runner)
+        except Exception:
+            logger.exception("%s is gone: it could not be loaded again", model.id)
+            model.grammars.close()
+            return None
+        logger.warning("%s is loaded again", model.id)
+        return again
 
     def close(self) -> list[LoadedModel] | None:
         """Forget all models, which are returned, and load no more. None if that was so already."""
@@ -150,7 +165,8 @@ class LoadedModels:
             if self._closed:
                 return None
             self._closed = True
-            gone, self._models = self._models, {}
+            gone = {**self._models, **self._lost}
+            self._models, self._lost = {}, {}
         return list(gone.values())
 
     def _ready_runner(self, folder: Path, quant: str | None, progress: Progress) -> Ready:

@@ -31,6 +31,10 @@ class LoadedModel:
     grammars: Grammars
     runner: Runner
 
+    def is_again(self, other: LoadedModel) -> bool:
+        """Whether it is the other one, or what was loaded for it when the device had broken."""
+        return self.prompts is other.prompts
+
     @property
     def network(self) -> PreTrainedModel:
         return self.runner.network

@@ -79,7 +79,7 @@ class DeviceOwner:
         def run() -> None:
             try:
                 future.set_result(work())
-            except Exception as fault:
+            except BaseException as fault:  # a panic of a library in Rust is no Exception
                 future.set_exception(fault)
                 if is_device_fault(fault):
                     raise
@@ -103,11 +103,17 @@ class DeviceOwner:
         try:
             while self._run_once():
                 pass
-        except Exception:
+        except BaseException:
             logger.exception("%s is broken: its thread is replaced", self._name)
-            self._broken()
+            self._clean_up()
             with self._wake:
                 self._thread = self._start(self._run_anew)
+
+    def _clean_up(self) -> None:
+        try:
+            self._broken()
+        except Exception:
+            logger.exception("%s could not be given up in order", self._name)
 
     def _run_anew(self) -> None:
         try:

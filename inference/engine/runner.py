@@ -98,7 +98,9 @@ class Runner:
         ids = self._tensor([token for part in laid for token in part.token_ids])
         positions = self._tensor([position for part in laid for position in part.positions])
         self._choose_positions(laid)
-        return self._forward(ids, positions, step, self._tensor(wanted)), step
+        logits = self._forward(ids, positions, step, self._tensor(wanted))
+        step.broken = frozenset(part for part, finite in zip(order, step.finite(), strict=True) if not finite)
+        return logits, step
 
     def _choose_positions(self, laid: Sequence[Part]) -> None:
         if self.long_rope is not None:

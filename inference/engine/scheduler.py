@@ -11,6 +11,7 @@ from typing import NamedTuple
 from inference.engine.blocks import OutOfBlocksError
 from inference.engine.generation import Generation
 from inference.engine.model import LoadedModel
+from inference.engine.owner import is_device_fault
 from inference.engine.pace import MOST_TOKENS, Pace
 from inference.engine.places import Place, Waiting
 from inference.engine.sequence import Sequence
@@ -51,6 +52,7 @@ class Scheduler:
         self._turns: dict[Place, int] = {}
         self._prompt_tokens = 0
         self._limit = StepLimit(MOST_TOKENS)
+        self._faults: dict[Generation, Exception] = {}
 
     def add(self, generation: Generation) -> None:
         self._arrived.append(generation)
@@ -87,9 +89,15 @@ class Scheduler:
         for place in [place for place in ready if place.sequence.unread_tokens == 1]:
             self._take_turn(place, 1)
         self._take_prefill_turns([place for place in ready if place.sequence.unread_tokens > 1])
+        self._turns = {place: turn for place, turn in self._turns.items() if place.generation not in self._faults}
         for place, tokens in self._turns.items():
             place.count(tokens)
         return [Turn(place.generation, place.sequence, tokens) for place, tokens in self._turns.items()]
+
+    def faults(self) -> list[tuple[Generation, Exception]]:
+        """Requests that no turn could be planned for, each with the reason. They are to be ended now."""
+        faults, self._faults = self._faults, {}
+        return list(faults.items())
 
     def shrink(self, prompt_tokens: int) -> int | None:
         """Plan smaller steps: one of so many prompt tokens had no room. Returns how many to try; None for no fewer."""
@@ -130,6 +138,9 @@ class Scheduler:
                 place.sequence.reserve(tokens)
             except OutOfBlocksError:
                 self._make_memory(place.model)
+            except Exception as fault:
+                self._note(place, fault)
+                return False
             else:
                 self._turns[place] = tokens
                 return True
@@ -152,6 +163,15 @@ class Scheduler:
         place.sequence.preempt()
         place.hold(running=False)
         self._waiting.add(place)
+
+    def _note(self, place: Place, fault: Exception) -> None:
+        """A fault over the memory of one sequence is its request's own, unless the device is broken."""
+        if is_device_fault(fault):
+            raise fault
+        self._faults.setdefault(place.generation, fault)
+        if not place.sequence.running:
+            self._waiting.remove(place)
+            self._leave(place)
 
     # -- places ----------------------------------------------------------------------------------
 
@@ -187,6 +207,13 @@ class Scheduler:
     def _admit_one(self, place: Place, full: set[LoadedModel]) -> bool:
         if place.model in full:
             return False
+        try:
+            return self._give_place(place, full)
+        except Exception as fault:
+            self._note(place, fault)
+            return True
+
+    def _give_place(self, place: Place, full: set[LoadedModel]) -> bool:
         if not self._has_room(place) and not self._make_room(place):
             if len(self._running) < self.max_in_flight:
                 full.add(place.model)

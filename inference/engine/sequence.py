@@ -50,9 +50,10 @@ class Sequence:
         self.late = False
         self.read_tokens = 0
         self.cached_tokens = 0
-        room = len(prompt_ids) + most_tokens
-        self._extended = model.runner.extends(room)
-        self.table = BlockTable(model.runner.pool, account=request.account, extended=self._extended, room_tokens=room)
+        self._room_tokens = len(prompt_ids) + most_tokens
+        self._extended = model.runner.extends(self._room_tokens)
+        self._account = request.account
+        self.table = self._empty_table(model)
         self.sampler_row = SamplerRow(
             request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index, constraint=constraint
         )
@@ -99,6 +100,16 @@ class Sequence:
     def may_sample(self) -> bool:
         """The last word of the grant: no token is sampled past it."""
         return self.completion_tokens < self._most_tokens
+
+    def move(self, model: LoadedModel) -> None:
+        """Its model was loaded again, with other memory. It has none of the old one."""
+        self._model = model
+        self.table = self._empty_table(model)
+
+    def _empty_table(self, model: LoadedModel) -> BlockTable:
+        return BlockTable(
+            model.runner.pool, account=self._account, extended=self._extended, room_tokens=self._room_tokens
+        )
 
     def begin(self, prompt: BlockTable | None) -> None:
         """Start on what another choice has read of the prompt, or on what the model remembers of the tokens.

@@ -74,10 +74,14 @@ class Chunk(NamedTuple):
 
 
 class Forward:
-    """Travels through the network as an argument of its forward; made for one forward and dropped."""
+    """Travels through the network as an argument of its forward; made for one forward and dropped.
+
+    `broken` are those of its parts, by their number, of which it wrote something to memory that is no number.
+    """
 
     def __init__(self) -> None:
         self.layers_seen: set[int] = set()
+        self.broken: frozenset[int] = frozenset()
 
 
 class Step(Forward):
@@ -92,6 +96,7 @@ class Step(Forward):
         self.key_values = key_values
         self.slots = slots
         self._spans = spans
+        self._finite: Tensor | None = None
         self._reads: dict[int | None, list[Rows | Chunk]] = {}
 
     def reads(self, window: int | None) -> list[Rows | Chunk]:
@@ -99,6 +104,21 @@ class Step(Forward):
         if window not in self._reads:
             self._reads[window] = self._plan(window)
         return self._reads[window]
+
+    def note(self, layer: int, output: Tensor) -> None:
+        """Take the attention of a layer, (rows, width); after the last one it is known who is `finite`.
+
+        A row sees itself, so where its keys or values are no numbers its output is none, and then nothing of it is in
+        later layers.
+        """
+        if layer == len(self.key_values.keys) - 1:
+            self._finite = output.sum(dim=-1).isfinite()
+
+    def finite(self) -> list[bool]:
+        """Of each span, in their order, whether everything is a number that it wrote to memory."""
+        if self._finite is None or bool(self._finite.all()):
+            return [True] * len(self._spans)
+        return [bool(self._finite[span.start : span.stop].all()) for span in self._spans]
 
     def _plan(self, window: int | None) -> list[Rows | Chunk]:
         single = [span for span in self._spans if span.rows == 1]

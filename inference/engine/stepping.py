@@ -21,6 +21,7 @@ from inference.policies import AdmissionPolicy
 logger = logging.getLogger(__name__)
 
 UNCLASSIFIED = "The model could not finish this request. It can be sent again."
+DEVICE_FAILED = "The device failed while it had this request. It can be sent again."
 OVERDUE = "The request did not end within its time limit."
 
 
@@ -56,6 +57,8 @@ class Stepping:
         self._refuse_without_memory()
         started = self._clock()
         turns = self._scheduler.plan()
+        for generation, fault in self._scheduler.faults():
+            self._take(Outcome(generation, [], fault))
         for outcome in batch.compute(turns, shrink=self._scheduler.shrink):
             self._take(outcome)
         self._measure(turns, self._clock() - started)
@@ -67,8 +70,26 @@ class Stepping:
     def end_all(self, message: str, *, of_model: str | None = None) -> None:
         """End every request, or every one for a model, that was checked so far."""
         for generation in self._submissions.of(of_model):
-            self._end(generation, generation.failed("service_unavailable", message))
+            self._end(generation, generation.given_up(message))
         self._publish()
+
+    def end_begun(self) -> None:
+        """The device is broken: end every request that has had a place in the step. The others go on waiting."""
+        for generation in self._submissions.of(None):
+            if generation.begun:
+                self._end(generation, generation.given_up(DEVICE_FAILED))
+        self._publish()
+
+    def go_on(self) -> None:
+        """The models are loaded again: those that wait do so for them, or end where theirs did not come back."""
+        for generation in self._submissions.of(None):
+            model = self._models.get(generation.model.id)
+            if model is not None and model.is_again(generation.model) and not generation.begun:
+                generation.move(model)
+            else:
+                self._end(generation, generation.given_up(DEVICE_FAILED))
+        self._publish()
+        self._wake()
 
     def check(self) -> None:
         """Prove that no block is lost: raises AssertionError."""
@@ -127,9 +148,12 @@ class Stepping:
     def _end(self, generation: Generation, event: Finished | Failed) -> None:
         if generation.ended:
             return
-        self._scheduler.end(generation)
-        generation.release()
         self._outbox.append((generation.id, event))
+        self._scheduler.end(generation)
+        try:
+            generation.release()
+        except Exception:  # its memory may be lost, which is no reason to end others
+            logger.exception("request %s: its memory could not be released", generation.id)
         if isinstance(event, Finished) and event.reason == "cancelled":
             logger.info("request %s: ended by cancel at step %d", generation.id, self.step)
 

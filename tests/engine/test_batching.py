@@ -196,6 +196,21 @@ def test_a_fault_in_a_batch_fails_the_request_that_brings_it_alone(
     assert_all_blocks_are_free(narrow)
 
 
+def test_a_forward_that_always_fails_ends_each_request_and_not_the_engine(narrow: Engine, listener: Listener) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("shapes")
+
+    names = ["a", "b", "c"]
+    broken = narrow._models["tiny"].network.register_forward_pre_hook(refuse)
+    for name in names:
+        narrow.submit(request_for(name, max_tokens=40))
+    for name in names:
+        assert isinstance(listener.final(name), Failed)
+    broken.remove()
+    assert isinstance(list(narrow.stream(request_for("after", max_tokens=3)))[-1], Finished)
+    assert_all_blocks_are_free(narrow)
+
+
 def test_numbers_that_are_none_stay_with_the_request_that_made_them(endless: Path, listener: Listener) -> None:
     engine = Engine("cpu", publish=listener, admission=AdmissionPolicy(max_in_flight=4), kv_tokens=1024)
     engine.load("tiny", str(endless))

@@ -186,3 +186,19 @@ class ScatteredBlocks(Blocks):
 
 TestBlocks = Blocks.TestCase
 TestScatteredBlocks = ScatteredBlocks.TestCase
+
+
+def test_a_move_that_fails_loses_no_block() -> None:
+    def refuse(_copy: BlockCopy) -> None:
+        raise RuntimeError("the device does not copy")
+
+    pool = BlockPool(8 * BLOCK_TOKENS, lanes=2, move=refuse)
+    ids = list(range(4 * BLOCK_TOKENS))
+    table = BlockTable(pool)
+    table.reserve(0, len(ids))
+    table.record(ids, len(ids))
+    table.release()
+    with pytest.raises(RuntimeError, match="does not copy"):
+        pool.take(6, after=None)
+    pool.check([])
+    assert pool.free_blocks == pool.blocks

@@ -11,8 +11,11 @@ import torch
 from llguidance import LLMatcher
 
 from inference.engine import Engine, weights
+from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.grammar import Constraint
+from inference.engine.key_values import KeyValues
+from inference.engine.prefix_cache import PrefixCache, Salt
 from inference.engine.sampler import SamplerRow
 from inference.events import Failed, Finished
 from inference.grammars import Regex
@@ -30,7 +33,8 @@ Inject = Callable[[pytest.MonkeyPatch, Engine], None]
 
 def marked() -> GenerationRequest:
     sampling = Sampling(seed=1, temperature=MARKED)
-    return request_for("bad", MARK, sampling=sampling, grammar=Regex("[a-z ]{60}"), max_tokens=40)
+    grammar = Regex("[a-z ]{60}")
+    return request_for("bad", MARK, sampling=sampling, grammar=grammar, max_tokens=40, n=2, account=MARK)
 
 
 @pytest.fixture
@@ -55,6 +59,12 @@ def tokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
     inner = engine._models["tiny"].prompts._tokenizer
     whole = raise_for(lambda text, *_, **__: MARK in text, inner.__call__, RuntimeError(SECRET))
     patch.setattr(type(inner), "__call__", lambda _self, *args, **kwargs: whole(*args, **kwargs))
+
+
+def tokenizer_panic(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    prompts = engine._models["tiny"].prompts
+    broken = raise_for(lambda messages: messages[0]["content"] == MARK, prompts.encode, BaseException(SECRET))
+    patch.setattr(prompts, "encode", broken)
 
 
 def template(patch: pytest.MonkeyPatch, engine: Engine) -> None:
@@ -97,6 +107,14 @@ def sampler_row(patch: pytest.MonkeyPatch, engine: Engine) -> None:
 
 
 def detokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    break_detokenizer(patch, engine, RuntimeError(SECRET))
+
+
+def detokenizer_panic(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    break_detokenizer(patch, engine, BaseException(SECRET))
+
+
+def break_detokenizer(patch: pytest.MonkeyPatch, engine: Engine, fault: BaseException) -> None:
     prompts = engine._models["tiny"].prompts
     ids = prompts.encode([{"role": "user", "content": MARK}])
     init = Detokenizer.__init__
@@ -108,15 +126,91 @@ def detokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
             own.append(self)
 
     patch.setattr(Detokenizer, "__init__", note)
-    is_own = raise_for(lambda self, _: any(self is one for one in own), Detokenizer.push, RuntimeError(SECRET))
+    is_own = raise_for(lambda self, _: any(self is one for one in own), Detokenizer.push, fault)
     patch.setattr(Detokenizer, "push", is_own)
 
 
-BEFORE_THE_DEVICE = [tokenizer, template, grammar_definition, grammar_compile]
-ON_THE_WAY = [grammar_mask, sampler, sampler_row, detokenizer]
+def holds_marked(engine: Engine, slots: torch.Tensor) -> bool:
+    """Whether memory of the marked request is among the slots."""
+    generation = engine._submissions._generations.get("bad")
+    blocks = {block for table in generation.tables for block in table.blocks} if generation else set()
+    return any(slot // BLOCK_TOKENS in blocks for slot in slots.tolist())
 
 
-@pytest.mark.parametrize("inject", [*BEFORE_THE_DEVICE, *ON_THE_WAY])
+def memory_write(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(_self: KeyValues, _layer: int, slots: torch.Tensor, *_: Any) -> bool:
+        return holds_marked(engine, slots)
+
+    patch.setattr(KeyValues, "write", raise_for(is_marked, KeyValues.write, RuntimeError(SECRET)))
+
+
+def memory_copy(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    """Its second choice has the prompt copied. It alone has one."""
+    size = BLOCK_TOKENS
+
+    def is_marked(_self: KeyValues, block: BlockCopy) -> bool:
+        return holds_marked(engine, torch.tensor([block.source * size, block.target * size]))
+
+    patch.setattr(KeyValues, "copy", raise_for(is_marked, KeyValues.copy, RuntimeError(SECRET)))
+
+
+def block_table(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(table: BlockTable, first: int, _stop: int) -> bool:
+        return table._salt.account == MARK and first > 25
+
+    patch.setattr(BlockTable, "reserve", raise_for(is_marked, BlockTable.reserve, KeyError(SECRET)))
+
+
+def prefix_find(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(_self: PrefixCache, salt: Salt, *_: Any, **__: Any) -> bool:
+        return salt.account == MARK
+
+    patch.setattr(PrefixCache, "find", raise_for(is_marked, PrefixCache.find, KeyError(SECRET)))
+
+
+def prefix_keep(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    def is_marked(_self: PrefixCache, _block: int, before: Any, *_: Any) -> bool:
+        return isinstance(before, Salt) and before.account == MARK
+
+    patch.setattr(PrefixCache, "keep", raise_for(is_marked, PrefixCache.keep, KeyError(SECRET)))
+
+
+def sampler_and_wiping(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    sampler(patch, engine)
+    patch.setattr(KeyValues, "clear", raise_for(lambda *_: True, KeyValues.clear, RuntimeError(SECRET)))
+
+
+def sampler_and_release(patch: pytest.MonkeyPatch, engine: Engine) -> None:
+    """Memory that is not given back is lost, and nothing else."""
+    sampler(patch, engine)
+    is_marked = raise_for(lambda table: table._salt.account == MARK, BlockTable.release, RuntimeError(SECRET))
+    patch.setattr(BlockTable, "release", is_marked)
+
+
+BEFORE_IT_BEGINS = [
+    tokenizer,
+    tokenizer_panic,
+    template,
+    grammar_definition,
+    grammar_compile,
+    memory_write,
+    prefix_find,
+]
+ON_THE_WAY = [
+    grammar_mask,
+    sampler,
+    sampler_row,
+    detokenizer,
+    detokenizer_panic,
+    memory_copy,
+    block_table,
+    prefix_keep,
+    sampler_and_wiping,
+    sampler_and_release,
+]
+
+
+@pytest.mark.parametrize("inject", [*BEFORE_IT_BEGINS, *ON_THE_WAY])
 def test_a_fault_fails_its_request_and_the_others_answer_as_they_do_alone(
     engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch, inject: Inject
 ) -> None:
@@ -139,6 +233,9 @@ def test_a_fault_fails_its_request_and_the_others_answer_as_they_do_alone(
     engine.submit(request_for("after", max_tokens=3))
     assert isinstance(listener.final("after"), Finished)
     assert engine.running() == ["after"] or engine.running() == []
+
+    if inject is not sampler_and_release:
+        engine.check()
 
 
 def test_without_a_fault_the_marked_request_ends_well(engine: Engine, listener: Listener) -> None:

@@ -1,0 +1,19 @@
+"""How much torch remembers of the shapes that it has multiplied on a CPU."""
+
+from __future__ import annotations
+
+import os
+
+#: oneDNN keeps a kernel of some 0.3 MB for each shape, and torch's layer above it another one of its own: 1,024 each
+#: unless told otherwise, which is over a GB, since every step has other shapes than the one before. A model needs some
+#: ten for each number of rows, and those of attention are seldom met again.
+_SHAPES = "256"
+
+
+def bound() -> None:
+    """Bound both, in this process, where the environment does not say it. To be called before anything is multiplied.
+
+    Sources: oneDNN's developer guide, "Primitive Cache"; pytorch issues 29893 and 98688.
+    """
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, _SHAPES)
