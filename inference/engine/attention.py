@@ -89,17 +89,17 @@ def _laid_out(pool: Tensor, read: Rows) -> Tensor:
     if isinstance(read.keys, Tensor):
         return pool.index_select(1, read.keys)
     head, slot, one = pool.stride()
-    return torch.cat(
-        [
-            pool.as_strided(
-                (pool.shape[0], run.sequences, read.width, pool.shape[2]),
-                (head, run.distance * slot, slot, one),
-                pool.storage_offset() + run.first * slot,
-            )
-            for run in read.keys
-        ],
-        dim=1,
-    )
+    views = [
+        pool.as_strided(
+            (pool.shape[0], run.sequences, read.width - read.padding, pool.shape[2]),
+            (head, run.distance * slot, slot, one),
+            pool.storage_offset() + run.first * slot,
+        )
+        for run in read.keys
+    ]
+    if read.padding:
+        return torch.cat((views[0], views[0][:, :, :1].expand(-1, -1, read.padding, -1)), dim=2)
+    return torch.cat(views, dim=1)
 
 
 def _attend_chunk(query: Tensor, keys: Tensor, values: Tensor, read: Chunk, scaling: float) -> Tensor:
