@@ -78,4 +78,5 @@ def _request(request_id: str, prompt: list[int], tokens: int) -> GenerationReque
         max_tokens=tokens,
         sampling=Sampling(temperature=0),
         ignore_eos=True,
+        account=request_id,  # nobody's prompt is in memory already
     )
