@@ -73,7 +73,7 @@ def test_a_gateway_dies_and_another_settles_what_it_ran(up: Up) -> None:
     insist_on_clean_books(up)
     booked = booked_for(up, request_id)
     assert booked["state"] == "settled"
-    assert chunks <= booked["entries"][0]["completion_tokens"] < 1900
+    assert chunks <= booked["entries"][0]["completion_tokens"] <= 1900  # its neuron goes on until somebody cancels it
 
 
 def test_gateway_and_neuron_die_together_and_what_was_published_is_billed(up: Up) -> None:

@@ -89,20 +89,35 @@ class GaveWay(logging.Handler):
         self.times += "the memory is full" in record.getMessage()
 
 
+@contextmanager
+def counting() -> Iterator[GaveWay]:
+    """The engine says nothing meanwhile but what is counted; other tests of the process hear it again afterwards."""
+    engine, scheduler, gave_way = (
+        logging.getLogger("inference.engine"),
+        logging.getLogger("inference.engine.scheduler"),
+        GaveWay(),
+    )
+    levels = engine.level, scheduler.level
+    engine.setLevel(logging.CRITICAL)
+    scheduler.setLevel(logging.INFO)
+    scheduler.propagate = False
+    scheduler.addHandler(gave_way)
+    try:
+        yield gave_way
+    finally:
+        scheduler.removeHandler(gave_way)
+        scheduler.propagate = True
+        engine.setLevel(levels[0])
+        scheduler.setLevel(levels[1])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proofs.engine_memory")
     parser.add_argument("--requests", type=int, default=10_000, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(default %(default)s)")
     options = parser.parse_args(arguments)
-    logging.getLogger("inference.engine").setLevel(logging.CRITICAL)
-    scheduler, gave_way = logging.getLogger("inference.engine.scheduler"), GaveWay()
-    scheduler.setLevel(logging.INFO)
-    scheduler.propagate = False
-    scheduler.addHandler(gave_way)
-    try:
+    with counting() as gave_way:
         faults = prove(options.requests, seed=options.seed)
-    finally:
-        scheduler.removeHandler(gave_way)
     print(f"{gave_way.times} sequences gave way because memory was full")
     if options.requests >= WHOLE and not gave_way.times:
         faults.append("memory was never full")
