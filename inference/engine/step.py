@@ -16,6 +16,9 @@ _RECURRING = 32
 #: Keys that sequences may read too much so that one call reads them all: what a call of its own takes, in keys.
 #: One thread, 4 heads of 64: 50 us per call, 0.08 us per key.
 _KEYS_PER_CALL = 600
+#: A copy of keys is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time, which made a
+#: step of 64 sequences of 1,024 five times as long as one of 32.
+_COPY_BYTES = 24 * 1024 * 1024
 
 
 class Span(NamedTuple):
@@ -128,8 +131,13 @@ class Step(Forward):
     def _plan(self, window: int | None) -> list[Rows | Chunk]:
         single = [span for span in self._spans if span.rows == 1]
         longer = [span for span in self._spans if span.rows > 1]
-        rows = [self._rows(group, window) for group in alike(single, window)]
+        rows = [self._rows(group, window) for group in alike(single, window, most_keys=self._most_keys)]
         return [*rows, *(self._chunk(span, window) for span in longer)]
+
+    @property
+    def _most_keys(self) -> int:
+        _, heads, _, width = self.key_values.keys.shape
+        return _COPY_BYTES // (heads * width * self.key_values.keys.element_size())
 
     def _rows(self, spans: list[Span], window: int | None) -> Rows:
         hidden = torch.tensor([span.hidden(window) for span in spans])
@@ -185,7 +193,7 @@ def recurring(width: int) -> int:
     return -(-width // _RECURRING) * _RECURRING
 
 
-def alike(spans: list[Span], window: int | None) -> list[list[Span]]:
+def alike(spans: list[Span], window: int | None, *, most_keys: int) -> list[list[Span]]:
     """Split spans of one row, in their order, into groups that are read by one call.
 
     A call reads as many keys of each as the longest has, so a sequence joins only where what it makes the others read
@@ -195,7 +203,8 @@ def alike(spans: list[Span], window: int | None) -> list[list[Span]]:
     for span in spans:
         together = [*groups[-1], span] if groups else [span]
         widths = [one.tokens - one.hidden(window) for one in together]
-        if groups and max(widths) * len(widths) - sum(widths) <= _KEYS_PER_CALL * (len(widths) - 1):
+        read = max(widths) * len(widths)
+        if groups and read <= most_keys and read - sum(widths) <= _KEYS_PER_CALL * (len(widths) - 1):
             groups[-1] = together
         else:
             groups.append([span])
