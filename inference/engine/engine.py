@@ -21,7 +21,7 @@ from inference.engine.loading import LoadError, Progress, silent
 from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.scheduler import Scheduler
 from inference.engine.stepping import Stepping
-from inference.engine.submissions import Load, Publish, Submissions
+from inference.engine.submissions import Publish, Submissions
 from inference.engine.turns import Turns
 from inference.events import FINAL, Event, Failed, Finished
 from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
@@ -166,10 +166,6 @@ class Engine:
     def running(self) -> list[str]:
         """Ids that were submitted and whose final event is not published yet."""
         return self._submissions.ids()
-
-    def load_of(self, account: str | None) -> Load:
-        """How many requests of an account run and wait; None are all that have none."""
-        return self._submissions.load_of(account)
 
     def check(self) -> None:
         """Prove that every block of memory is free or belongs to a request: raises AssertionError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,12 @@ REPEATED_TO = 4
 _EXPECTED_ROWS = 16
 
 
-class Multiply(Protocol):
-    """Rows (.., rows, inputs) by weights: (.., rows, outputs), on top of `onto` of that shape where it is given.
-
-    Dimensions before the rows are 1.
-    """
-
-    def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor: ...
-
-
 class Joined(nn.Module):
-    """Linear layers of one input as a single multiplication; their outputs stand side by side."""
+    """Linear layers of one input as a single multiplication; their outputs stand side by side.
+
+    Rows (.., rows, inputs) become (.., rows, outputs), on top of `onto` of that shape where it is given. Dimensions
+    before the rows are 1.
+    """
 
     def __init__(self, parts: Sequence[nn.Linear]) -> None:
         super().__init__()
