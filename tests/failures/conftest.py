@@ -21,6 +21,7 @@ from tests.models import tiny_model
 from tests.processes import children_of
 from tests.stack.running import PATIENCE_S, free_port, wait_until
 
+METRICS = re.compile(r"^metrics: (?P<url>\S+)$", re.M)
 READY = re.compile(
     r"^helexa ready: (?P<url>\S+)  key=(?P<key>\S+)  admin=(?P<admin>\S+) (?P<user>\S+) (?P<password>\S+)$", re.M
 )
@@ -67,6 +68,13 @@ class Up:
         found = wait_until(ready, limit_s=120, what="the ready line")
         self.url, self.key = found["url"], found["key"]
         self.admin, self.user, self.password = found["admin"], found["user"], found["password"]
+
+    @property
+    def metrics_url(self) -> str:
+        """As announced: beside the gateway's port, or on another one where that was taken."""
+        announced = METRICS.search(self.output)
+        assert announced is not None, self.output
+        return announced["url"]
 
     @property
     def headers(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ def value(text: str, name: str, **labels: str) -> float:
 
 def test_requests_of_two_gateways_are_counted_together(up: Up) -> None:
     def metrics() -> str:
-        return httpx.get(f"http://127.0.0.1:{up.port + 1}/metrics").text
+        return httpx.get(up.metrics_url).text
 
     before = metrics()
     gateways = json.loads(up.manage("fleet", "status", "--json"))["gateways"]
