@@ -54,7 +54,7 @@ def attend(
     # (kv_heads, group, tokens, head_dim): the queries that share a head of the keys stand together.
     grouped = query.view(keys.shape[0], heads // keys.shape[0], tokens, width)
     parts = [
-        _attend_rows(grouped, keys, values, read, scaling)
+        _attend_rows(grouped, *_read_rows(read, layer, (keys, values), (key[0], value[0])), read, scaling)
         if isinstance(read, Rows)
         else _attend_chunk(grouped, keys, values, read, scaling)
         for read in step.reads(sliding_window)
@@ -75,7 +75,7 @@ def _attend_rows(query: Tensor, keys: Tensor, values: Tensor, read: Rows, scalin
     rows = query[:, :, read.start : read.stop].transpose(1, 2)
     heads, count, group, width = rows.shape
     each = heads * count
-    their_keys, their_values = (_laid_out(pool, read).view(each, read.width, width) for pool in (keys, values))
+    their_keys, their_values = (laid_out.view(each, read.width, width) for laid_out in (keys, values))
     mask = rows.new_empty(1) if read.mask is None else read.mask
     rows = rows.reshape(each, group, width)
     masked = int(read.mask is not None)
@@ -84,10 +84,25 @@ def _attend_rows(query: Tensor, keys: Tensor, values: Tensor, read: Rows, scalin
     return output.transpose(0, 1).reshape(count, -1)
 
 
+def _read_rows(
+    read: Rows, layer: int, pools: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The keys and values of the rows, (kv_heads, sequences, width, head_dim), those that the step adds among them."""
+
+    def copies() -> tuple[Tensor, Tensor]:
+        keys, values = pools
+        return _laid_out(keys, read), _laid_out(values, read)
+
+    if read.kept is None:
+        return copies()
+    keys, values = new
+    return read.kept.read(layer, keys[:, read.start : read.stop], values[:, read.start : read.stop], copies)
+
+
 def _laid_out(pool: Tensor, read: Rows) -> Tensor:
     """A copy of the keys or values, (kv_heads, sequences, width, head_dim)."""
     if isinstance(read.keys, Tensor):
-        return pool.index_select(1, read.keys)
+        return pool.index_select(1, read.keys).view(pool.shape[0], -1, read.width, pool.shape[2])
     head, slot, one = pool.stride()
     views = [
         pool.as_strided(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from inference.engine.free_blocks import FreeBlocks
@@ -175,13 +176,17 @@ class BlockPool:
 class BlockTable:
     """The blocks of one sequence, in the order of its tokens.
 
-    `room_tokens` is what it may come to. Its full blocks can be found by tables of the same account.
+    `room_tokens` is what it may come to. Its full blocks can be found by tables of the same account. No other table of
+    the process has its `number`.
     """
+
+    _numbers = count()
 
     def __init__(
         self, pool: BlockPool, *, account: str | None = None, extended: bool = False, room_tokens: int = 0
     ) -> None:
         self.blocks: list[int] = []
+        self.number = next(self._numbers)
         self._pool = pool
         self._salt = Salt(account, extended)
         self._room_tokens = room_tokens

@@ -11,9 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.engine.blocks import BlockCopy, BlockPool, BlockTable
+from inference.engine.kept_rows import KeptRows
 from inference.engine.key_values import KeyValues, Memory, bytes_per_token
 from inference.engine.long_rope import with_long_rope
 from inference.engine.step import Forward, Span, Step
+
+#: Copies of what decodes read are kept of so many tokens as one in this many of the pool.
+_POOL_PER_KEPT = 4
 
 
 class Part(NamedTuple):
@@ -74,6 +78,7 @@ class Runner:
         self.pool = BlockPool(tokens, lanes=lanes, move=self._move)
         self._slices = KeyValues(config, self.pool.tokens, dtype=network.dtype, device=network.device)
         self.key_values = self._slices
+        self._kept = KeptRows(self.pool.tokens // _POOL_PER_KEPT)
 
     def _move(self, block: BlockCopy) -> None:
         self.key_values.copy(block)
@@ -90,16 +95,19 @@ class Runner:
         at = 0
         for part in laid:
             stop = at + len(part.token_ids)
-            spans.append(Span(at, stop, part.table.extents(part.stop)))
+            spans.append(Span(at, stop, part.table.extents(part.stop), part.table.number))
             at = stop
-        step = Step(self._slices, self._tensor([slot for part in laid for slot in part.slots]), spans)
+        step = Step(self._slices, self._tensor([slot for part in laid for slot in part.slots]), spans, self._kept)
         stops = {index: span.stop for index, span in zip(order, spans, strict=True)}
         wanted = [row for index, part in enumerate(parts) for row in range(stops[index] - part.wanted, stops[index])]
         ids = self._tensor([token for part in laid for token in part.token_ids])
         positions = self._tensor([position for part in laid for position in part.positions])
         self._choose_positions(laid)
-        logits = self._forward(ids, positions, step, self._tensor(wanted))
+        with self._kept:
+            logits = self._forward(ids, positions, step, self._tensor(wanted))
         step.broken = frozenset(part for part, finite in zip(order, step.finite(), strict=True) if not finite)
+        if step.broken:
+            self._kept.forget()
         return logits, step
 
     def _choose_positions(self, laid: Sequence[Part]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.engine.blocks import Extent
+from inference.engine.kept_rows import Group, Kept, KeptRows, Member
 from inference.engine.key_values import KeyValues
 
 #: Keys are read in multiples of so many: oneDNN plans a multiplication for each shape that it has not met, which takes
@@ -22,11 +23,15 @@ _COPY_BYTES = 24 * 1024 * 1024
 
 
 class Span(NamedTuple):
-    """One sequence's rows of the step, and the slots of all its tokens up to the last of these rows."""
+    """One sequence's rows of the step, and the slots of all its tokens up to the last of these rows.
+
+    `table` is the number of its block table.
+    """
 
     start: int
     stop: int
     extents: list[Extent]
+    table: int
 
     @property
     def rows(self) -> int:
@@ -57,7 +62,7 @@ class Rows(NamedTuple):
     """Sequences of one row each, which read `width` keys each: in runs, or those at slots (sequences * width).
 
     `mask`, of shape (kv_heads * sequences, 1, width), hides what is not the sequence's own; None where all of it is.
-    The last `padding` keys of one that is computed alone repeat its first.
+    The last `padding` keys of one that is computed alone repeat its first. `kept` is what earlier steps copied of it.
     """
 
     start: int
@@ -65,6 +70,7 @@ class Rows(NamedTuple):
     keys: list[Run] | Tensor
     width: int
     mask: Tensor | None
+    kept: Kept | None
     padding: int = 0
 
 
@@ -99,11 +105,12 @@ class Step(Forward):
     their first slot.
     """
 
-    def __init__(self, key_values: KeyValues, slots: Tensor, spans: list[Span]) -> None:
+    def __init__(self, key_values: KeyValues, slots: Tensor, spans: list[Span], kept: KeptRows) -> None:
         super().__init__()
         self.key_values = key_values
         self.slots = slots
         self._spans = spans
+        self._kept = kept
         self._finite: Tensor | None = None
         self._reads: dict[int | None, list[Rows | Chunk]] = {}
 
@@ -151,10 +158,13 @@ class Step(Forward):
         if runs:
             tokens = torch.arange(low, low + recurring(between))
             seen = (tokens >= hidden[:, None]) & (tokens < lengths[:, None])
+            kept = None if low else self._kept.of(_group(spans, len(tokens)), window)
             padding = len(tokens) - own
-            return Rows(spans[0].start, spans[-1].stop, runs, len(tokens), self._row_mask(seen), padding)
+            return Rows(spans[0].start, spans[-1].stop, runs, len(tokens), self._row_mask(seen), kept, padding)
         seen = torch.arange(width) < (lengths - hidden)[:, None]
-        return Rows(spans[0].start, spans[-1].stop, self._picked(spans, width, window), width, self._row_mask(seen))
+        keys = self._picked(spans, width, window)
+        kept = None if bool(hidden.any()) else self._kept.of(_group(spans, width), window)
+        return Rows(spans[0].start, spans[-1].stop, keys, width, self._row_mask(seen), kept)
 
     def _row_mask(self, seen: Tensor) -> Tensor | None:
         heads = self.key_values.keys.shape[1]
@@ -186,6 +196,10 @@ class Step(Forward):
         """A mask to be added to the scores: with one of booleans each layer would make this again."""
         pool = self.key_values.keys
         return torch.zeros(seen.shape, dtype=pool.dtype).masked_fill_(~seen, float("-inf")).to(pool.device)
+
+
+def _group(spans: list[Span], width: int) -> Group:
+    return Group(tuple(Member(span.table, span.tokens) for span in spans), width)
 
 
 def recurring(width: int) -> int:
