@@ -26,7 +26,7 @@ class UnsupportedAttentionError(Exception):
 
 
 def attend(
-    module: torch.nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -58,8 +58,9 @@ class Kept:
         if kept is None:
             kept = self._layers[layer] = copies()
             return kept
-        for copy, new in zip(kept, (keys, values), strict=True):
-            copy.view(copy.shape[0], -1, copy.shape[-1]).index_copy_(1, self._ends, new)
+        heads, width = keys.shape[0], keys.shape[2]
+        kept[0].view(heads, -1, width).index_copy_(1, self._ends, keys)
+        kept[1].view(heads, -1, width).index_copy_(1, self._ends, values)
         return kept
 
 

@@ -38,12 +38,12 @@ class KeyValues:
         shape = (layers(config), heads, tokens, width)
         self.keys = _zeros(shape, dtype, device)
         self.values = _zeros(shape, dtype, device)
+        self._layers = list(zip(self.keys, self.values, strict=True))
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store a step's keys and values, (kv_heads, tokens, head_dim) each, and return the layer's whole pools."""
-        self.keys[layer].index_copy_(1, slots, keys)
-        self.values[layer].index_copy_(1, slots, values)
-        return self.keys[layer], self.values[layer]
+        its_keys, its_values = self._layers[layer]
+        return its_keys.index_copy_(1, slots, keys), its_values.index_copy_(1, slots, values)
 
     def copy(self, block: BlockCopy) -> None:
         """Copy one block, all layers of it."""

@@ -1,7 +1,8 @@
 """A decoder layer computed in fewer and larger operations than the borrowed one, from its own weights.
 
 Serves what Llama, Qwen 2 and 3, Mistral, Gemma 3 and Phi-3 have in common: normed, attended, added; normed, multiplied
-through a gate, added. Tokens stand in one row, (tokens, hidden), since a step has no batch dimension.
+through a gate, added. Tokens stand in one row, (tokens, hidden), since a step has no batch dimension. What torch does
+around every call of a module is left out: nobody hooks into these.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Norm(nn.Module):
         self.weight, self.eps = norm_weight(borrowed), norm_eps(borrowed)
         self._twice = torch.cat((self.weight, self.weight)) if self.weight.device.type == "cpu" else None
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor) -> Tensor:
         if self._twice is not None and rows.shape[-2] <= _FEW_ROWS:
             doubled = torch.cat((rows, -rows), dim=-1)
             return layer_norm(doubled, self._twice.shape, self._twice, None, self.eps)[..., : rows.shape[-1]]
@@ -54,11 +55,10 @@ class Rotary(nn.Module):
         return cosines[0, :, None], signed[0, :, None]
 
 
-class Attention(nn.Module):
+class Attention:
     """Queries, keys and values in one multiplication; queries and keys are normed and turned together."""
 
     def __init__(self, borrowed: Any, *, window: int | None) -> None:
-        super().__init__()
         config = borrowed.config
         self.layer_idx, self.scaling, self.width = borrowed.layer_idx, borrowed.scaling, borrowed.head_dim
         self.window = window
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         query, key = norm_weight(borrowed.q_norm), norm_weight(borrowed.k_norm)
         return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1)))
 
-    def forward(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step, onto: Tensor | None) -> Tensor:
+    def __call__(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step, onto: Tensor | None) -> Tensor:
         heads = self.qkv(rows).view(len(rows), -1, self.width)
         turning, value = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
         if self.norm is not None:
@@ -94,17 +94,16 @@ class Attention(nn.Module):
         return output
 
 
-class Mlp(nn.Module):
+class Mlp:
     """Gate and rise in one multiplication."""
 
     def __init__(self, borrowed: Any) -> None:
-        super().__init__()
         together = hasattr(borrowed, "gate_up_proj")
         self.gate_up = joined(*([borrowed.gate_up_proj] if together else [borrowed.gate_proj, borrowed.up_proj]))
         self.down = joined(borrowed.down_proj)
         self.activation = borrowed.activation_fn if together else borrowed.act_fn
 
-    def forward(self, rows: Tensor, onto: Tensor | None) -> Tensor:
+    def __call__(self, rows: Tensor, onto: Tensor | None) -> Tensor:
         gate, up = self.gate_up(rows).chunk(2, dim=-1)
         output: Tensor = self.down(self.activation(gate).mul_(up), onto)
         return output

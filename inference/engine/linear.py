@@ -27,7 +27,7 @@ class Joined(nn.Module):
         super().__init__()
         self.weight, self.bias = _joined(parts)
 
-    def forward(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
+    def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
         output = linear(rows, self.weight, self.bias)
         return output if onto is None else output.add_(onto)
 
@@ -46,7 +46,7 @@ class Packed(nn.Module):
         self._multiply = onednn._linear_pointwise
         self._multiply_onto = onednn._linear_pointwise.binary
 
-    def forward(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
+    def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
         count = rows.shape[-2]
         if 0 < count < FEWEST_ROWS:
             repeated = rows.flatten(0, -2).repeat(REPEATED_TO // count, 1)
