@@ -52,9 +52,10 @@ def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | Non
 
 
 def _prompt_ids(request: GenerationRequest, model: LoadedModel) -> list[int]:
-    if request.prompt is None:
+    if not request.prompts:
         return model.prompts.encode(request.messages)
-    return model.prompts.encode_text(request.prompt) if isinstance(request.prompt, str) else request.prompt
+    prompt = request.prompts[0]
+    return model.prompts.encode_text(prompt) if isinstance(prompt, str) else prompt
 
 
 def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:

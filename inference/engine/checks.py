@@ -28,7 +28,7 @@ def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
     tokens = {
         "logit_bias": list(sampling.logit_bias),
         "stop_token_ids": request.stop_token_ids,
-        "prompt": request.prompt if isinstance(request.prompt, list) else [],
+        "prompt": [token for prompt in request.prompts if isinstance(prompt, list) for token in prompt],
     }
     for field, ids in tokens.items():
         for token in ids:

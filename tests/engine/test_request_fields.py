@@ -88,15 +88,15 @@ def test_a_stop_token_ends_the_answer_and_does_not_show(engine: Engine) -> None:
 def test_a_prompt_is_text_or_its_tokens_and_passes_no_template(engine: Engine) -> None:
     text = "<|im_start|>The river runs"
     ids = TOKENIZER.encode(text)
-    by_text = answer(engine, "text", max_tokens=20, prompt=text)
-    by_ids = answer(engine, "ids", max_tokens=20, prompt=ids)
+    by_text = answer(engine, "text", max_tokens=20, prompts=[text])
+    by_ids = answer(engine, "ids", max_tokens=20, prompts=[ids])
     assert by_text[0] == by_ids[0] == Started(len(ids))
     assert text_of(by_text) == text_of(by_ids) != ""
 
 
 @pytest.mark.parametrize("prompt", ["", []])
 def test_a_prompt_of_nothing_is_refused(engine: Engine, prompt: Any) -> None:
-    (refused,) = answer(engine, "one", prompt=prompt)
+    (refused,) = answer(engine, "one", prompts=[prompt])
     assert isinstance(refused, Failed)
     assert (refused.code, refused.param) == ("invalid_value", "prompt")
 
@@ -106,7 +106,7 @@ def test_a_prompt_of_nothing_is_refused(engine: Engine, prompt: Any) -> None:
 
 def test_log_probabilities_are_those_of_the_model_for_the_text_that_is_shown(exact: Engine) -> None:
     prompt = TOKENIZER.encode("The river runs")
-    events = answer(exact, "one", prompt=prompt, max_tokens=25, sampling=SEEDED)
+    events = answer(exact, "one", prompts=[prompt], max_tokens=25, sampling=SEEDED)
     given = logprobs_of(events)
     tokens = [each.token for each in given]
     assert len(tokens) == 25
@@ -132,7 +132,7 @@ def test_the_prompts_own_come_once_in_order_a_step_at_a_time(exact: Engine, monk
         lambda _module, _args, kwargs: forwards.append(len(kwargs["logits_to_keep"])), with_kwargs=True
     )
     prompt = TOKENIZER.encode("the river runs past the old town " * 8)
-    events = answer(exact, "one", prompt=prompt, n=3, max_tokens=4, prompt_logprobs=1, sampling=SEEDED)
+    events = answer(exact, "one", prompts=[prompt], n=3, max_tokens=4, prompt_logprobs=1, sampling=SEEDED)
     given = told_of(events)
     assert [each.token for each in given] == prompt
     assert (given[0].logprob, given[0].top) == (None, [])
@@ -151,7 +151,7 @@ def test_the_prompts_own_come_once_in_order_a_step_at_a_time(exact: Engine, monk
 @pytest.mark.parametrize("max_tokens", [0, 1])
 def test_a_prompt_can_be_scored_alone(exact: Engine, max_tokens: int) -> None:
     prompt = TOKENIZER.encode("The old town")
-    events = answer(exact, "one", prompt=prompt, max_tokens=max_tokens, prompt_logprobs=0)
+    events = answer(exact, "one", prompts=[prompt], max_tokens=max_tokens, prompt_logprobs=0)
     assert [each.token for each in told_of(events)] == prompt
     assert events[-1] == Finished("length", len(prompt), max_tokens)
 

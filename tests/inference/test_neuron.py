@@ -88,7 +88,7 @@ def test_a_model_that_is_not_here_is_refused(neuron: Neuron, redis_url: str) -> 
     assert final.code == "service_unavailable"
 
 
-def reported_finals(redis_url: str) -> dict[str, tuple[int, int, int]]:
+def reported_finals(redis_url: str) -> dict[str, tuple[int, int, int, int]]:
     """Of the newest report."""
     with redis.Redis.from_url(redis_url) as client:
         reports = client.xrevrange(REPORTS_STREAM, count=1)
