@@ -89,8 +89,8 @@ class ModelReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """`started_at` and `at` are seconds since the epoch on the neuron's clock; `running` are the attempts it holds.
 
-    `finals` are prompt, completion, cached and reasoning tokens of attempts that are over and whose settle nobody has acknowledged
-    for some seconds: normally none, and never more than a thousand, oldest first.
+    `finals` are prompt, completion, cached and reasoning tokens of attempts that are over and whose settle nobody has
+    acknowledged for some seconds: normally none, and never more than a thousand, oldest first.
     """
 
     name: str
