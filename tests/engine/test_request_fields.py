@@ -180,7 +180,7 @@ def test_a_prompt_that_gives_way_is_told_of_once(exact: Engine, listener: Listen
         ({"sampling": Sampling(logit_bias={-1: 1.0})}, "logit_bias"),
         ({"sampling": Sampling(logit_bias={3: math.inf})}, "logit_bias"),
         ({"stop_token_ids": [3, 999]}, "stop_token_ids"),
-        ({"prompt": [3, 384]}, "prompt"),
+        ({"prompts": [[3, 384]]}, "prompt"),
         ({"sampling": Sampling(logprobs=21)}, "top_logprobs"),
         ({"prompt_logprobs": -1}, "logprobs"),
     ],
