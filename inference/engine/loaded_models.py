@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from inference.engine import sources, weights
-from inference.engine.facts import ModelFacts, end_token_ids, facts_of, maximum_context_tokens
+from inference.engine.facts import ModelFacts, end_token_ids, facts_of, maximum_context_tokens, template_text
+from inference.engine.families import family_of
 from inference.engine.grammar import Grammars
 from inference.engine.limits import ModelLimits
 from inference.engine.loading import LoadError, Progress, silent
@@ -94,6 +95,7 @@ class LoadedModels:
         folder = sources.folder_of(source, cache=self._cache, progress=progress)
         progress("reading weights")
         tokenizer = weights.read_tokenizer(folder)
+        family = family_of(template_text(tokenizer), tokenizer.get_added_vocab())
         prompts = Prompts(tokenizer, model_id)
         ready = on_device(lambda: self._ready_runner(folder, quant, progress))
         runner = ready.runner
@@ -106,11 +108,13 @@ class LoadedModels:
             facts=facts_of(
                 runner.network,
                 tokenizer,
+                family,
                 parameters=ready.parameters,
                 load_seconds=load_seconds,
                 attention=runner.attention,
                 quant=ready.quant,
             ),
+            family=family,
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
             end_token_ids=ends,

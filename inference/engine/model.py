@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from inference.engine.facts import ModelFacts
+from inference.engine.families import Family
 from inference.engine.grammar import Grammars
 from inference.engine.limits import ModelLimits
 from inference.engine.prompts import Prompts
@@ -23,6 +24,7 @@ class LoadedModel:
     id: str
     folder: Path
     facts: ModelFacts
+    family: Family
     prompts: Prompts
     tokenizer: Tokenizer
     end_token_ids: frozenset[int]
