@@ -46,7 +46,7 @@ class Prompts:
     def of(self, request: GenerationRequest) -> list[Rendered]:
         """What a request asks to be continued: its texts as they are, or its messages as the template writes them."""
         if request.prompts:
-            return [Rendered(self._whole(prompt)) for prompt in request.prompts]
+            return [self._renderer.whole(prompt, echo=request.echo) for prompt in request.prompts]
         offered = request.tool_use is not None and request.tool_use.choice != "none"
         return [
             self.encode(
@@ -56,9 +56,6 @@ class Prompts:
                 continue_last=request.continue_last,
             )
         ]
-
-    def _whole(self, prompt: str | list[int]) -> list[int]:
-        return self._renderer.encode_text(prompt) if isinstance(prompt, str) else prompt
 
     def encode(
         self,
