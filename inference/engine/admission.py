@@ -11,18 +11,24 @@ from inference.engine.generation import Generation
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import TemplateFailedError
-from inference.events import Failed
+from inference.events import Failed, Finished
 from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
 
 
+def takes_long(request: GenerationRequest) -> bool:
+    """Whether a request is admitted on a thread of its own account's, while others go on."""
+    return request.only_count or request.grammar is not None
+
+
 def admit(
     request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
-) -> Generation | Failed:
+) -> Generation | Finished | Failed:
     """Render, tokenize and measure the prompt, against the context first and then against the grant; then the grammar.
 
+    A request that only asks how long its prompt is has its end here.
     A fault in any of it fails this request alone. May take seconds where there is a grammar.
     """
     if model is None:
@@ -38,17 +44,25 @@ def admit(
         return Failed(None, "The messages could not be turned into a prompt for this model.")
 
 
-def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Failed:
-    prompt = model.prompts.of(request)[0]
-    tokens = len(prompt.token_ids)
-    if not tokens:
+def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Finished | Failed:
+    prompts = model.prompts.of(request)
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    if not min(lengths):
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
-    if tokens > model.limits.prompt_tokens:
-        return too_long(tokens, model)
-    bound = min(request.max_tokens, model.limits.context_tokens - tokens)
-    over_grant = grants.refusal(request, prompt_tokens=tokens, bound=bound)
+    if request.only_count:
+        return Finished("stop", sum(lengths), 0)
+    if max(lengths) > model.limits.prompt_tokens:
+        return too_long(max(lengths), model)
+    context_tokens = model.limits.context_tokens
+    bound = min(request.max_tokens, context_tokens - min(lengths))
+    over_grant = grants.refusal(request, prompt_tokens=sum(lengths), bound=bound)
     return over_grant or Generation(
-        request, model, prompt, bound=bound, deadline=deadline, constraint=_constraint(request, model)
+        request,
+        model,
+        prompts,
+        context_tokens=context_tokens,
+        deadline=deadline,
+        constraint=_constraint(request, model),
     )
 
 

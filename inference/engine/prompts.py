@@ -24,6 +24,9 @@ _LONGEST_TRACE = 8192
 DEFAULT_TEMPLATE = (Path(__file__).parent / "default_template.jinja").read_text()
 
 
+_NO_TOOLS = "The chat template of this model does not know tools."
+
+
 class TemplateFailedError(Exception):
     """A conversation with tools for which the model's template has no prompt; the message is for the client."""
 
@@ -43,7 +46,7 @@ class Prompts:
     def of(self, request: GenerationRequest) -> list[Rendered]:
         """What a request asks to be continued: its texts as they are, or its messages as the template writes them."""
         if request.prompts:
-            return [Rendered(self._whole(prompt)) for prompt in request.prompts]
+            return [self._renderer.whole(prompt, echo=request.echo) for prompt in request.prompts]
         offered = request.tool_use is not None and request.tool_use.choice != "none"
         return [
             self.encode(
@@ -53,9 +56,6 @@ class Prompts:
                 continue_last=request.continue_last,
             )
         ]
-
-    def _whole(self, prompt: str | list[int]) -> list[int]:
-        return self._renderer.encode_text(prompt) if isinstance(prompt, str) else prompt
 
     def encode(
         self,
@@ -97,9 +97,11 @@ class Prompts:
                 faults.append(fault)
                 continue
             if form.tools and text == self._without_tools(template, form):
-                raise TemplateFailedError("The chat template of this model does not know tools.")
+                raise TemplateFailedError(_NO_TOOLS)
             return text
         said = first_sentence(faults[0])
+        if conversation.tools and not self.family.declared:
+            raise TemplateFailedError(_NO_TOOLS)
         if conversation.tools:
             raise TemplateFailedError(f"The chat template of this model failed with these tools: {said}.")
         logger.warning("%s: its chat template failed (%s): the plain default one is used", self._model_id, said)

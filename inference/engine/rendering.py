@@ -46,10 +46,11 @@ class Conversation(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A prompt; `thinking` says that what follows it is reasoning."""
+    """A prompt; `thinking` says that what follows it is reasoning, and `text` what an echo shows of it."""
 
     token_ids: list[int]
     thinking: bool = False
+    text: str = ""
 
 
 class Renderer:
@@ -95,10 +96,13 @@ class Renderer:
         except ValueError as fault:
             raise PromptError("messages", f"The messages spell a control token of this model: {fault}.") from fault
 
-    def encode_text(self, prompt: str) -> list[int]:
-        """The tokens of a prompt that is whole as it is, behind the token that begins every text of the model's."""
+    def whole(self, prompt: str | list[int], *, echo: bool) -> Rendered:
+        """A prompt that passes through no template: text, behind the token that begins every text, or its tokens."""
         with self._one_at_a_time:
-            return cast(list[int], self._tokenizer.encode(_text(prompt)))
+            if isinstance(prompt, str):
+                text = _text(prompt)
+                return Rendered(self._tokenizer.encode(text), text=text)
+            return Rendered(prompt, text=str(self._tokenizer.decode(prompt)) if echo else "")
 
     def _is_inside(self, reasoning: Span, ids: list[int], text: str, continues: bool) -> bool:
         """Whether the prompt ends behind a beginning of reasoning, with nothing after it unless that is continued."""
