@@ -44,7 +44,7 @@ def test_a_request_arrives_as_it_was_sent(grammar: Grammar | None) -> None:
         wire.Order("g", "b", request),
         wire.Order("g", "b", GenerationRequest(id="s.0", model="m", prompts=["x"])),
     ]
-    assert wire.decode_orders(wire.encode_orders(orders)) == orders
+    assert wire.decode_orders(wire.together(map(wire.encode_order, orders))) == orders
 
 
 @pytest.mark.parametrize(
