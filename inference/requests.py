@@ -108,3 +108,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     key: str | None = None
     priority: int = 0
     timeout_s: float | None = None
+
+    @property
+    def sequences(self) -> int:
+        """How many answers there are: `n` for each of the prompts."""
+        return self.n * max(1, len(self.prompts))

@@ -64,12 +64,6 @@ def maximum_context_tokens(config: PretrainedConfig) -> int:
     return int(stated) if stated else _UNSTATED_CONTEXT_TOKENS
 
 
-def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The chat template, or all of them where a model has several by name; empty where it has none."""
-    template = tokenizer.chat_template
-    return "\n".join(template.values()) if isinstance(template, dict) else template or ""
-
-
 def end_token_ids(network: PreTrainedModel) -> frozenset[int]:
     """Every token that ends an answer: generation settings go before the configuration, either may hold several."""
     for config in (network.generation_config, network.config.get_text_config(decoder=True)):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from transformers import PreTrainedTokenizerBase
+
 
 class CallForm(Enum):
     """How a call is written between its markers."""
@@ -68,6 +70,14 @@ class Family(NamedTuple):
     reasoning: Span | None = None
     declared: bool = False
 
+    @property
+    def markers(self) -> list[Marker]:
+        """All that mean something in what this family reads and writes."""
+        calls = self.calls
+        thought = self.reasoning[:2] if self.reasoning else ()
+        found = (calls.begin, calls.end, calls.quote, calls.arguments, calls.call_id, *thought)
+        return [marker for marker in found if marker is not None]
+
 
 _JSON = Calls(CallForm.JSON, Marker("<tool_call>"), Marker("</tool_call>"))
 _XML = Calls(CallForm.XML, Marker("<tool_call>"), Marker("</tool_call>"))
@@ -117,6 +127,12 @@ def family_of(template: str, added_tokens: Mapping[str, int]) -> Family:
         and reasoning._replace(begin=_found(reasoning.begin, added_tokens), end=_found(reasoning.end, added_tokens)),
         declared,
     )
+
+
+def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template, or all of them where a model has several by name; empty where it has none."""
+    template = tokenizer.chat_template
+    return "\n".join(template.values()) if isinstance(template, dict) else template or ""
 
 
 def _spells(span: Span, template: str, added_tokens: Mapping[str, int]) -> bool:

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from inference.engine import sources, weights
-from inference.engine.facts import ModelFacts, end_token_ids, facts_of, maximum_context_tokens, template_text
-from inference.engine.families import family_of
+from inference.engine.facts import ModelFacts, end_token_ids, facts_of, maximum_context_tokens
 from inference.engine.grammar import Grammars
 from inference.engine.limits import ModelLimits
 from inference.engine.loading import LoadError, Progress, silent
@@ -95,7 +94,6 @@ class LoadedModels:
         folder = sources.folder_of(source, cache=self._cache, progress=progress)
         progress("reading weights")
         tokenizer = weights.read_tokenizer(folder)
-        family = family_of(template_text(tokenizer), tokenizer.get_added_vocab())
         prompts = Prompts(tokenizer, model_id)
         ready = on_device(lambda: self._ready_runner(folder, quant, progress))
         runner = ready.runner
@@ -108,13 +106,12 @@ class LoadedModels:
             facts=facts_of(
                 runner.network,
                 tokenizer,
-                family,
+                prompts.family,
                 parameters=ready.parameters,
                 load_seconds=load_seconds,
                 attention=runner.attention,
                 quant=ready.quant,
             ),
-            family=family,
             prompts=prompts,
             tokenizer=tokenizer.backend_tokenizer,
             end_token_ids=ends,

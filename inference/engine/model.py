@@ -24,7 +24,6 @@ class LoadedModel:
     id: str
     folder: Path
     facts: ModelFacts
-    family: Family
     prompts: Prompts
     tokenizer: Tokenizer
     end_token_ids: frozenset[int]
@@ -36,6 +35,10 @@ class LoadedModel:
     def is_again(self, other: LoadedModel) -> bool:
         """Whether it is the other one, or what was loaded for it when the device had broken."""
         return self.prompts is other.prompts
+
+    @property
+    def family(self) -> Family:
+        return self.prompts.family
 
     @property
     def network(self) -> PreTrainedModel:
