@@ -89,8 +89,8 @@ class ModelReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """`started_at` and `at` are seconds since the epoch on the neuron's clock; `running` are the attempts it holds.
 
-    `finals` are prompt, completion and cached tokens of attempts that are over and whose settle nobody has acknowledged
-    for some seconds: normally none, and never more than a thousand, oldest first.
+    `finals` are prompt, completion, cached and reasoning tokens of attempts that are over and whose settle nobody has
+    acknowledged for some seconds: normally none, and never more than a thousand, oldest first.
     """
 
     name: str
@@ -104,7 +104,7 @@ class NeuronReport(msgspec.Struct, frozen=True, omit_defaults=True):
     devices: list[DeviceReport]
     models: list[ModelReport]
     running: list[str]
-    finals: dict[str, tuple[int, int, int]] = {}
+    finals: dict[str, tuple[int, int, int, int]] = {}
     driver_version: str = ""
     cuda_version: str = ""
     cuda_missing_reason: str = ""

@@ -1,7 +1,8 @@
 """What comes out of a model: events, not text (MISSION N5). Every wire dialect is a projection of this one stream.
 
-The order of one request's events is `Started`, `PromptLogprobs` where they were asked for, any number of `Text`, one
-`Ended` for each of its `n` choices after the choice's last `Text`, then exactly one of `Finished` and `Failed`. A
+The order of one request's events is `Started`, `PromptLogprobs` where they were asked for, any number of `Reasoning`,
+`Text`, `CallBegun` and `CallArguments`, one `Ended` for each of its choices after the choice's last piece, then exactly
+one of `Finished` and `Failed`. A
 request that is refused has only `Failed`; one that is cancelled or breaks has no `Ended` for the choices that were
 open. Counts are the engine's own, cumulative over all choices: the request's total at that moment, by which it is
 billed if nothing follows.
@@ -14,10 +15,10 @@ from typing import Literal
 
 import msgspec
 
-#: Why a choice ended: by itself or a stop string, or at its bound.
-ChoiceReason = Literal["stop", "length"]
-#: Why a request ended: `length` if any of its choices ended so.
-FinishReason = Literal["stop", "length", "cancelled"]
+#: Why a choice ended: by itself or a stop string, at its bound, or by itself with a complete call of a tool.
+ChoiceReason = Literal["stop", "length", "tool_calls"]
+#: Why a request ended: `length` if any of its choices ended so, else `tool_calls` if any did.
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
 
 class Started(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -45,9 +46,10 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PromptLogprobs(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The next tokens of the prompt, in order, a piece for each step that read some. Once for all choices."""
+    """The next tokens of a prompt, in order, a piece for each step that read some. Once for all its choices."""
 
     tokens: list[TokenLogprob]
+    prompt: int = 0
 
 
 class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -63,12 +65,47 @@ class Text(msgspec.Struct, frozen=True, array_like=True, tag=1):
     logprobs: list[TokenLogprob] = []
 
 
+class Reasoning(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """What one choice thinks before it answers, without the markers around it: whole characters only.
+
+    `reasoning_tokens` are those of all choices so far, and are among the `completion_tokens`.
+    """
+
+    text: str
+    completion_tokens: int
+    reasoning_tokens: int
+    index: int = 0
+    logprobs: list[TokenLogprob] = []
+
+
+class CallBegun(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """One choice calls a tool. Its calls are numbered from 0, and `call` is over where the next piece is none of it."""
+
+    name: str
+    completion_tokens: int
+    index: int = 0
+    call: int = 0
+
+
+class CallArguments(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The next characters of a call's arguments. All of them together are the JSON of an object, unless cut by length.
+
+    A call the model was free to make comes whole: one of these right after its `CallBegun`.
+    """
+
+    text: str
+    completion_tokens: int
+    index: int = 0
+    call: int = 0
+
+
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """One choice is complete; the others may go on."""
+    """One choice is complete; the others may go on. `stop` is the stop string that ended it, if one did."""
 
     index: int
     reason: ChoiceReason
     completion_tokens: int
+    stop: str | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -81,6 +118,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -101,9 +139,13 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=3):
     param: str | None = None
     retry_after_s: int | None = None
     status: int | None = None
+    reasoning_tokens: int = 0
 
 
-Event = Started | PromptLogprobs | Text | Ended | Finished | Failed
+#: What a choice is made of.
+Piece = Reasoning | Text | CallBegun | CallArguments
+
+Event = Started | PromptLogprobs | Piece | Ended | Finished | Failed
 
 #: The last event of a request is one of these, and there is exactly one of them.
 FINAL = (Finished, Failed)

@@ -5,15 +5,18 @@ Nothing here knows Django, Redis or torch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from inference.grammars import Grammar
 
-#: A message in the shape that chat templates take: `role`, `content` (text or None) and, for tool use,
-#: `tool_calls` (arguments as objects), `tool_call_id` and `name`.
+#: A message in the shape that chat templates take: `role`, `content` (text or None) and, for tool use, `tool_calls`
+#: (arguments as JSON text), `tool_call_id` and `name`. `reasoning_content` is what an earlier answer thought.
 Message = dict[str, Any]
+
+#: Whether a model may call, must not, or must.
+ToolChoice = Literal["auto", "none", "required"]
 
 #: Output bound in tokens of a request that states none, for a model that has no derived limit yet (MISSION G14).
 DEFAULT_MAX_TOKENS = 4096
@@ -39,6 +42,27 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: int | None = None
 
 
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that a model may ask for. `parameters` is the JSON of the schema of its arguments, an object's."""
+
+    name: str
+    description: str | None = None
+    parameters: str = '{"type":"object","properties":{}}'
+    strict: bool = False
+
+
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tools of a request. `only` are the names of those that may be called, all where it is empty.
+
+    A tool that has to be called is `required`, and `only` it. `parallel` false allows one call in an answer.
+    """
+
+    tools: list[Tool]
+    choice: ToolChoice = "auto"
+    only: list[str] = []
+    parallel: bool = True
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One generation: what to answer, how often, how to sample, and where to stop.
 
@@ -49,9 +73,13 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     `stop` holds up to four strings, none of which appears in the text; `stop_token_ids` end an answer as the model's
     own end tokens do, which `ignore_eos` makes ordinary ones, for benchmarks. `stream` false lets a neuron send larger
     pieces.
-    `prompt` is the whole text, or its tokens, instead of `messages`, and passes through no chat template: what spells a
-    control token in it is one. `prompt_logprobs` asks for those of the prompt, and for so many top ones of each token.
-    `grammar` is what every choice keeps to.
+    `prompts` are whole texts, or their tokens, instead of `messages`, and pass through no chat template: what spells a
+    control token in them is one. Each is continued by `n` choices, prompt by prompt: choice `prompt * n + i`. `echo`
+    puts its prompt's text in front of every choice, and `prompt_logprobs` asks for those of the prompts, and for so
+    many top ones of each token.
+    `template_kwargs` reach the chat template as they are. `continue_last` continues the last message, an assistant's,
+    instead of opening a new one. `grammar` is what the text of every choice keeps to; calls of `tool_use` keep to a
+    grammar of their own where they must. `only_count` asks for the prompt's tokens and generates nothing.
     `account` and `key` say whose share of the device this takes, and an account finds its own prompts in memory and
     nobody else's; None are all that have none. Of a higher `priority` are those that are served first, whatever their
     shares, and that take the places of lower ones. After `timeout_s` seconds the request ends, done or not.
@@ -60,7 +88,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     id: str
     model: str
     messages: list[Message] = []
-    prompt: str | list[int] | None = None
+    prompts: list[str | list[int]] = []
+    template_kwargs: dict[str, Any] = {}
+    continue_last: bool = False
+    tool_use: ToolUse | None = None
+    echo: bool = False
+    only_count: bool = False
     n: int = 1
     max_tokens: int = DEFAULT_MAX_TOKENS
     granted: int | None = None
@@ -75,3 +108,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     key: str | None = None
     priority: int = 0
     timeout_s: float | None = None
+
+    @property
+    def sequences(self) -> int:
+        """How many answers there are: `n` for each of the prompts."""
+        return self.n * max(1, len(self.prompts))

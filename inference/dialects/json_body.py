@@ -33,9 +33,21 @@ def decode_object(body: bytes, decoder: msgspec.json.Decoder[Fields]) -> Fields:
         raise _malformed(body, str(fault)) from fault
 
 
-def _wrong_field(message: str) -> Refusal:
+def decode_part(part: msgspec.Raw, decoder: msgspec.json.Decoder[Fields], at: str) -> Fields:
+    """What was kept as it came until it was known what it is. `at` is its place in the body."""
+    try:
+        return decoder.decode(part)
+    except RecursionError as fault:
+        raise invalid(f"The field `{at}` is nested too deeply.", at) from fault
+    except msgspec.DecodeError as fault:  # of the wrong type or out of range: that it is JSON has been seen
+        raise _wrong_field(str(fault), at) from fault
+
+
+def _wrong_field(message: str, at: str = "") -> Refusal:
     found = _PLACE.match(message)
     what, where = (found["what"], found["where"]) if found else (message, None)
+    if at:
+        where = f"{at}{'' if not where or where.startswith('[') else '.'}{where or ''}"
     if not where:
         return invalid(f"The request body must be a JSON object: {what}.")
     if missing := _MISSING.match(what):

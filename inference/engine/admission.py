@@ -6,31 +6,37 @@ import logging
 
 from inference import grants
 from inference.engine import checks, grammar_definitions
+from inference.engine.conversations import PromptError
 from inference.engine.generation import Generation
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
-from inference.events import Failed
+from inference.engine.prompts import TemplateFailedError
+from inference.events import Failed, Finished
 from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
 
 
+def takes_long(request: GenerationRequest) -> bool:
+    """Whether a request is admitted on a thread of its own account's, while others go on."""
+    return request.only_count or request.grammar is not None
+
+
 def admit(
     request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
-) -> Generation | Failed:
+) -> Generation | Finished | Failed:
     """Render, tokenize and measure the prompt, against the context first and then against the grant; then the grammar.
 
+    A request that only asks how long its prompt is has its end here.
     A fault in any of it fails this request alone. May take seconds where there is a grammar.
     """
     if model is None:
         return not_loaded(request.model)
     try:
         return checks.refusal(request, model) or _admit(request, model, deadline)
-    except GrammarError as fault:
-        return checks.invalid(grammar_field(request.grammar), str(fault))
-    except GrammarBusyError as fault:
-        return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
+    except (GrammarError, GrammarBusyError, PromptError, TemplateFailedError) as fault:
+        return _told(fault, request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a tokenizer in Rust panics with what is no Exception
@@ -38,23 +44,41 @@ def admit(
         return Failed(None, "The messages could not be turned into a prompt for this model.")
 
 
-def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Failed:
-    prompt_ids = _prompt_ids(request, model)
-    if not prompt_ids:
+def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Finished | Failed:
+    prompts = model.prompts.of(request)
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    if not min(lengths):
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
-    if len(prompt_ids) > model.limits.prompt_tokens:
-        return too_long(len(prompt_ids), model)
-    bound = min(request.max_tokens, model.limits.context_tokens - len(prompt_ids))
-    over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
+    if request.only_count:
+        return Finished("stop", sum(lengths), 0)
+    if max(lengths) > model.limits.prompt_tokens:
+        return too_long(max(lengths), model)
+    context_tokens = model.limits.context_tokens
+    bound = min(request.max_tokens, context_tokens - min(lengths))
+    over_grant = grants.refusal(request, prompt_tokens=sum(lengths), bound=bound)
     return over_grant or Generation(
-        request, model, prompt_ids, bound=bound, deadline=deadline, constraint=_constraint(request, model)
+        request,
+        model,
+        prompts,
+        context_tokens=context_tokens,
+        deadline=deadline,
+        constraint=_constraint(request, model),
     )
 
 
-def _prompt_ids(request: GenerationRequest, model: LoadedModel) -> list[int]:
-    if request.prompt is None:
-        return model.prompts.encode(request.messages)
-    return model.prompts.encode_text(request.prompt) if isinstance(request.prompt, str) else request.prompt
+def _told(
+    fault: GrammarError | GrammarBusyError | PromptError | TemplateFailedError, request: GenerationRequest
+) -> Failed:
+    """What a client is told that was refused for a reason of its own."""
+    match fault:
+        case GrammarError():
+            return checks.invalid(grammar_field(request.grammar), str(fault))
+        case GrammarBusyError():
+            return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
+        case PromptError():
+            return checks.invalid(fault.param, str(fault))
+        case TemplateFailedError():
+            return Failed("template_render_failed", str(fault), {"model_id": request.model}, param="tools")
 
 
 def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:

@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterator
 
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import RESERVED
 from inference.events import Failed
 from inference.requests import GenerationRequest
 
 #: The most top log-probabilities of one token, of answer or prompt; OpenAI's bound.
 MOST_TOP_LOGPROBS = 20
+
+
+#: The most answers of one request, over all its prompts.
+MOST_SEQUENCES = 1024
 
 
 def refusal(request: GenerationRequest, model: LoadedModel) -> Failed | None:
@@ -25,15 +30,23 @@ def invalid(param: str, message: str) -> Failed:
 
 def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
     sampling = request.sampling
+    if request.sequences > MOST_SEQUENCES:
+        yield invalid("n", f"The request asks for {request.sequences} answers, and at most {MOST_SEQUENCES} are given.")
+    if request.max_tokens < 0:
+        yield invalid("max_tokens", f"`max_tokens` is {request.max_tokens}, but must be 0 or more.")
+    if request.echo and not request.prompts:
+        yield invalid("echo", "`echo` shows prompts, and messages are none.")
     tokens = {
         "logit_bias": list(sampling.logit_bias),
         "stop_token_ids": request.stop_token_ids,
-        "prompt": request.prompt if isinstance(request.prompt, list) else [],
+        "prompt": [token for prompt in request.prompts if isinstance(prompt, list) for token in prompt],
     }
     for field, ids in tokens.items():
         for token in ids:
             if not 0 <= token < width:
                 yield invalid(field, f"`{field}` names token {token}, but this model's are 0 to {width - 1}.")
+    for field in sorted(RESERVED & request.template_kwargs.keys()):
+        yield invalid("chat_template_kwargs", f"`chat_template_kwargs` may not set `{field}`.")
     for token, bias in sampling.logit_bias.items():
         if not math.isfinite(bias):
             yield invalid("logit_bias", f"`logit_bias` of token {token} is not finite.")

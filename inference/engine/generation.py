@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Several
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -9,8 +10,10 @@ from inference import grants
 from inference.engine.blocks import BlockTable
 from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import Rendered
 from inference.engine.sampler import Chosen
 from inference.engine.sequence import Sequence
+from inference.engine.shared_prompt import SharedPrompt
 from inference.events import (
     ChoiceReason,
     Ended,
@@ -42,10 +45,10 @@ class Read(NamedTuple):
 
 
 class Generation:
-    """One prompt and the `n` sequences that continue it. Advanced by the owner thread only; made by others.
+    """The prompts of a request and the `n` sequences that continue each. Advanced by the owner thread only; made by
+    others.
 
-    The first sequence reads the prompt; the others share its blocks and wait until it has.
-    `bound` is the most tokens of one sequence: what was asked for, cut to what the context leaves after the prompt.
+    `context_tokens` cut what was asked for of each sequence to what is left behind its prompt.
     `deadline` is when it ends, done or not, by the clock of the engine, and `queued_at` when it began to wait.
     `started` says that its first tokens were read.
     """
@@ -54,9 +57,9 @@ class Generation:
         self,
         request: GenerationRequest,
         model: LoadedModel,
-        prompt_ids: list[int],
+        prompts: Several[Rendered],
         *,
-        bound: int,
+        context_tokens: int,
         deadline: float | None = None,
         constraint: Constraint | None = None,
     ) -> None:
@@ -66,25 +69,35 @@ class Generation:
         self.deadline = deadline
         self.model = model
         self.ended = False
-        self.shared_prompt: BlockTable | None = None
         self.queued_at = 0.0
         self.started = False
         self._told = False
-        self._prompt_read = False
-        self._prompt_tokens = len(prompt_ids)
         self._reasons: set[ChoiceReason] = set()
-        most_tokens = grants.most_tokens(request, prompt_tokens=self._prompt_tokens, bound=bound)
-        self.sequences = [
-            Sequence(
-                index,
-                request,
-                model,
-                prompt_ids,
-                most_tokens=most_tokens,
-                constraint=constraint.fork() if constraint and index else constraint,
-            )
-            for index in range(request.n)
+        self._prompt_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        self._prompts = [
+            self._shared_prompt(number, prompt, context_tokens, constraint) for number, prompt in enumerate(prompts)
         ]
+        self.sequences = [sequence for prompt in self._prompts for sequence in prompt.sequences]
+
+    def _shared_prompt(
+        self, number: int, prompt: Rendered, context_tokens: int, constraint: Constraint | None
+    ) -> SharedPrompt:
+        tokens = len(prompt.token_ids)
+        bound = min(self.request.max_tokens, context_tokens - tokens)
+        most_tokens = grants.most_tokens(self.request, prompt_tokens=self._prompt_tokens, bound=bound)
+        sequences = [
+            Sequence(
+                number * self.request.n + choice,
+                self.request,
+                self.model,
+                prompt,
+                choice=choice,
+                most_tokens=most_tokens,
+                constraint=constraint.fork() if constraint and (number or choice) else constraint,
+            )
+            for choice in range(self.request.n)
+        ]
+        return SharedPrompt(number, tokens, sequences, echo=prompt.text if self.request.echo else "")
 
     @property
     def running(self) -> bool:
@@ -102,14 +115,19 @@ class Generation:
 
     @property
     def cached_tokens(self) -> int:
-        """How much of the prompt was in memory already."""
-        return self.sequences[0].cached_tokens
+        """How much of the prompts was in memory already, as far as they were begun."""
+        return sum(prompt.cached_tokens for prompt in self._prompts)
+
+    @property
+    def keeps_prompts(self) -> bool:
+        """Whether it has memory that no sequence of it has: prompts that are kept for choices to come."""
+        return any(prompt.kept for prompt in self._prompts)
 
     @property
     def tables(self) -> list[BlockTable]:
         """Of all its memory."""
-        shared = [self.shared_prompt] if self.shared_prompt else []
-        return [*shared, *(sequence.table for sequence in self.sequences)]
+        kept = [prompt.kept for prompt in self._prompts if prompt.kept]
+        return [*kept, *(sequence.table for sequence in self.sequences)]
 
     def move(self, model: LoadedModel) -> None:
         """Go on waiting for the same model, which was loaded again; it has not begun."""
@@ -118,28 +136,32 @@ class Generation:
             sequence.move(model)
 
     def is_ready(self, sequence: Sequence) -> bool:
-        """Whether a sequence can compute: the first may at once, the others when the prompt is read."""
-        return sequence.index == 0 or self._prompt_read
+        """Whether a sequence can compute: the first of a prompt may at once, the others when it is read."""
+        return self._prompt_of(sequence).is_ready(sequence)
 
     def begin(self, sequence: Sequence) -> None:
         """A sequence that is ready has got a place, for the first time or again."""
-        sequence.begin(None if sequence.begun else self.shared_prompt)
-        if all(one.begun for one in self.sequences):
-            self.unshare_prompt()
+        self._prompt_of(sequence).begin(sequence)
+
+    def _prompt_of(self, sequence: Sequence) -> SharedPrompt:
+        return self._prompts[sequence.index // self.request.n]
 
     def advance(self, sequence: Sequence, read: Read) -> list[Event]:
         """Take what a step brought one sequence. The end of the last sequence is the end of the request."""
+        prompt = self._prompt_of(sequence)
         events: list[Event] = [] if self.started else [Started(self._prompt_tokens, self.cached_tokens)]
-        self.started = True
+        self.started = prompt.started = True
         if told := sequence.tell(read.prompt):
-            events.append(PromptLogprobs(told))
+            events.append(PromptLogprobs(told, prompt.number))
             self._told = True
         sequence.read(read.tokens)
         sequence.late = read.late
         if sequence.unread_tokens:
             return events
-        if not self._prompt_read:
-            self._share_prompt(sequence)
+        prompt.was_read(sequence)
+        if echo := prompt.echoed(sequence):
+            events.append(Text(echo, self.completion_tokens, sequence.index))
+            self._told = True
         piece = sequence.accept(read.chosen)
         if not piece.shown.empty:
             events.append(Text(piece.shown.text, self.completion_tokens, sequence.index, piece.shown.logprobs))
@@ -180,25 +202,20 @@ class Generation:
         """End it with all its sequences, and let go of the device's memory."""
         self.ended = True
         with ExitStack() as all_of_them:  # also where one cannot be released
-            all_of_them.callback(self.unshare_prompt)
+            all_of_them.callback(self.forget_prompts)
             for sequence in self.sequences:
                 all_of_them.callback(sequence.release)
 
-    def unshare_prompt(self) -> None:
-        """Let go of the prompt that is kept for choices to come. They read it themselves if they come after this."""
-        if self.shared_prompt is not None:
-            shared, self.shared_prompt = self.shared_prompt, None
-            shared.release()
-
-    def _share_prompt(self, sequence: Sequence) -> None:
-        self._prompt_read = True
-        if len(self.sequences) > 1:
-            self.shared_prompt = sequence.table.fork(self._prompt_tokens)
+    def forget_prompts(self) -> None:
+        """Let go of the prompts that are kept for choices to come, which read them themselves after this."""
+        with ExitStack() as all_of_them:
+            for prompt in self._prompts:
+                all_of_them.callback(prompt.forget)
 
     @property
     def _billable_prompt_tokens(self) -> int:
-        return self._prompt_tokens if self.started else 0
+        return sum(prompt.tokens for prompt in self._prompts if prompt.started)
 
     @property
     def _billable_cached_tokens(self) -> int:
-        return self.cached_tokens if self.started else 0
+        return sum(prompt.cached_tokens for prompt in self._prompts if prompt.started)

@@ -8,6 +8,7 @@ from inference.engine.blocks import BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import Rendered
 from inference.engine.runner import Part
 from inference.engine.sampler import Chosen, SamplerRow
 from inference.engine.stops import StopStrings
@@ -29,6 +30,7 @@ class Piece(NamedTuple):
 class Sequence:
     """Its tokens, how many of them the model has read, and where their keys and values are.
 
+    `index` is its number in the request and `choice` that among those that continue the same prompt, by which it draws.
     Advanced by the owner thread only; made by others. It never samples more than `most_tokens`. `late` says that the
     mask of its grammar was not there when it was to be sampled; it had better sit the steps out until that is `ready`.
     """
@@ -38,12 +40,15 @@ class Sequence:
         index: int,
         request: GenerationRequest,
         model: LoadedModel,
-        prompt_ids: list[int],
+        prompt: Rendered,
         *,
+        choice: int,
         most_tokens: int,
         constraint: Constraint | None = None,
     ) -> None:
+        prompt_ids = prompt.token_ids
         self.index = index
+        self.thinking = prompt.thinking
         self.running = False
         self.begun = False
         self.ended = False
@@ -55,7 +60,7 @@ class Sequence:
         self._account = request.account
         self.table = self._empty_table(model)
         self.sampler_row = SamplerRow(
-            request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=index, constraint=constraint
+            request.sampling, prompt_ids, vocabulary=model.runner.vocabulary, index=choice, constraint=constraint
         )
         self._token_ids = list(prompt_ids)
         self._prompt_tokens = len(prompt_ids)
@@ -65,7 +70,7 @@ class Sequence:
         self._end_token_ids = _end_token_ids(request, model, constraint)
         self._transcript = Transcript(Detokenizer(model.tokenizer, prompt_ids), StopStrings(request.stop))
         # The first choice reads the prompt, and tells of each token once, also if it has to read it again.
-        self._untold_tokens = 0 if request.prompt_logprobs is None or index else self._prompt_tokens
+        self._untold_tokens = 0 if request.prompt_logprobs is None or choice else self._prompt_tokens
 
     @property
     def completion_tokens(self) -> int:

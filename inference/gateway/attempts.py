@@ -116,7 +116,7 @@ class Attempt:
             self.over = self.estimated = True
             self.lose(AttemptLost("This request was given up; another gateway may have settled it."))
 
-    def recover(self, counts: tuple[int, int, int]) -> None:
+    def recover(self, counts: tuple[int, int, int, int]) -> None:
         """Its neuron still had the final record whose event was lost on the way."""
         if not self.over:
             self.usage = self.usage.at_least(counts)

@@ -46,7 +46,7 @@ class _Record:
     @property
     def row(self) -> tuple[Any, ...]:
         usage = self.attempt.usage if self.attempt is not None else Usage()
-        return (*self.before_counts, *usage, 0, *self.after_counts)
+        return (*self.before_counts, *usage, *self.after_counts)
 
 
 class Records:

@@ -45,9 +45,9 @@ class FinalRecords:
             for attempt_id in attempt_ids:
                 self._records.pop(attempt_id, None)
 
-    def unsettled(self) -> dict[str, tuple[int, int, int]]:
+    def unsettled(self) -> dict[str, tuple[int, int, int, int]]:
         """The usage of attempts that should have been settled by now, for the next report."""
-        found: dict[str, tuple[int, int, int]] = {}
+        found: dict[str, tuple[int, int, int, int]] = {}
         with self._lock:
             self._forget_old()
             latest_s = self._clock() - UNSETTLED_AFTER_S

@@ -50,7 +50,7 @@ def test_without_a_derived_limit_prompts_of_16384_tokens_are_taken(tmp_path: Pat
         engine.load("tiny", str(tiny_model(tmp_path / "m", max_position_embeddings=131072)))
         (status,) = engine.models()
         assert (status.facts.maximum_context_tokens, status.limit) == (131072, None)
-        (refused,) = engine.stream(GenerationRequest(id="over", model="tiny", prompt=[1] * 16385))
+        (refused,) = engine.stream(GenerationRequest(id="over", model="tiny", prompts=[[1] * 16385]))
         assert isinstance(refused, Failed)
         assert refused.diagnostics["max"] == 16384
     finally:

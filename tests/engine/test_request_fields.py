@@ -13,7 +13,7 @@ import torch
 from inference.engine import Engine, sequence, weights
 from inference.events import Event, Failed, Finished, PromptLogprobs, Started, Text, TokenLogprob
 from inference.policies import AdmissionPolicy
-from inference.requests import GenerationRequest, Sampling
+from inference.requests import GenerationRequest, Sampling, Tool, ToolUse
 from tests.engine.conftest import Listener, request_for, text_of
 from tests.models import tiny_model, tiny_tokenizer
 
@@ -88,17 +88,54 @@ def test_a_stop_token_ends_the_answer_and_does_not_show(engine: Engine) -> None:
 def test_a_prompt_is_text_or_its_tokens_and_passes_no_template(engine: Engine) -> None:
     text = "<|im_start|>The river runs"
     ids = TOKENIZER.encode(text)
-    by_text = answer(engine, "text", max_tokens=20, prompt=text)
-    by_ids = answer(engine, "ids", max_tokens=20, prompt=ids)
+    by_text = answer(engine, "text", max_tokens=20, prompts=[text])
+    by_ids = answer(engine, "ids", max_tokens=20, prompts=[ids])
     assert by_text[0] == by_ids[0] == Started(len(ids))
     assert text_of(by_text) == text_of(by_ids) != ""
 
 
 @pytest.mark.parametrize("prompt", ["", []])
 def test_a_prompt_of_nothing_is_refused(engine: Engine, prompt: Any) -> None:
-    (refused,) = answer(engine, "one", prompt=prompt)
+    (refused,) = answer(engine, "one", prompts=[prompt])
     assert isinstance(refused, Failed)
     assert (refused.code, refused.param) == ("invalid_value", "prompt")
+
+
+# -- tools and template fields -------------------------------------------------------------------
+
+
+def test_tools_that_the_template_cannot_tell_of_refuse_the_request(engine: Engine, tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "m")
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    engine.load("plain", str(folder))
+    (refused,) = answer(engine, "one", model="plain", tool_use=ToolUse(tools=[Tool("clock")]))
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("template_render_failed", "tools")
+    assert refused.diagnostics == {"model_id": "plain"}
+    assert isinstance(answer(engine, "two", model="plain", max_tokens=3)[-1], Finished)
+
+
+def test_tools_lengthen_the_prompt(engine: Engine) -> None:
+    without, with_tools = (
+        answer(engine, name, max_tokens=1, tool_use=use)[0]
+        for name, use in (("without", None), ("with", ToolUse(tools=[Tool("clock", "Tells the time.")])))
+    )
+    assert isinstance(without, Started)
+    assert isinstance(with_tools, Started)
+    assert with_tools.prompt_tokens > without.prompt_tokens + 20
+
+
+def test_a_tool_whose_parameters_are_no_schema_is_refused(engine: Engine) -> None:
+    (refused,) = answer(engine, "one", tool_use=ToolUse(tools=[Tool("clock", parameters="[1]")]))
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("invalid_value", "tools")
+
+
+@pytest.mark.parametrize("field", ["messages", "tools", "add_generation_prompt", "self"])
+def test_what_the_prompt_is_made_of_is_not_a_clients_to_set(engine: Engine, field: str) -> None:
+    (refused,) = answer(engine, "one", template_kwargs={field: [], "own": 1})
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("invalid_value", "chat_template_kwargs")
 
 
 # -- log-probabilities ---------------------------------------------------------------------------
@@ -106,7 +143,7 @@ def test_a_prompt_of_nothing_is_refused(engine: Engine, prompt: Any) -> None:
 
 def test_log_probabilities_are_those_of_the_model_for_the_text_that_is_shown(exact: Engine) -> None:
     prompt = TOKENIZER.encode("The river runs")
-    events = answer(exact, "one", prompt=prompt, max_tokens=25, sampling=SEEDED)
+    events = answer(exact, "one", prompts=[prompt], max_tokens=25, sampling=SEEDED)
     given = logprobs_of(events)
     tokens = [each.token for each in given]
     assert len(tokens) == 25
@@ -132,7 +169,7 @@ def test_the_prompts_own_come_once_in_order_a_step_at_a_time(exact: Engine, monk
         lambda _module, _args, kwargs: forwards.append(len(kwargs["logits_to_keep"])), with_kwargs=True
     )
     prompt = TOKENIZER.encode("the river runs past the old town " * 8)
-    events = answer(exact, "one", prompt=prompt, n=3, max_tokens=4, prompt_logprobs=1, sampling=SEEDED)
+    events = answer(exact, "one", prompts=[prompt], n=3, max_tokens=4, prompt_logprobs=1, sampling=SEEDED)
     given = told_of(events)
     assert [each.token for each in given] == prompt
     assert (given[0].logprob, given[0].top) == (None, [])
@@ -151,7 +188,7 @@ def test_the_prompts_own_come_once_in_order_a_step_at_a_time(exact: Engine, monk
 @pytest.mark.parametrize("max_tokens", [0, 1])
 def test_a_prompt_can_be_scored_alone(exact: Engine, max_tokens: int) -> None:
     prompt = TOKENIZER.encode("The old town")
-    events = answer(exact, "one", prompt=prompt, max_tokens=max_tokens, prompt_logprobs=0)
+    events = answer(exact, "one", prompts=[prompt], max_tokens=max_tokens, prompt_logprobs=0)
     assert [each.token for each in told_of(events)] == prompt
     assert events[-1] == Finished("length", len(prompt), max_tokens)
 
@@ -180,7 +217,7 @@ def test_a_prompt_that_gives_way_is_told_of_once(exact: Engine, listener: Listen
         ({"sampling": Sampling(logit_bias={-1: 1.0})}, "logit_bias"),
         ({"sampling": Sampling(logit_bias={3: math.inf})}, "logit_bias"),
         ({"stop_token_ids": [3, 999]}, "stop_token_ids"),
-        ({"prompt": [3, 384]}, "prompt"),
+        ({"prompts": [[3, 384]]}, "prompt"),
         ({"sampling": Sampling(logprobs=21)}, "top_logprobs"),
         ({"prompt_logprobs": -1}, "logprobs"),
     ],

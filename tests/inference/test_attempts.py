@@ -101,10 +101,10 @@ async def test_a_final_record_of_the_neuron_stands_in_for_a_lost_final_event() -
     attempts = Attempts()
     attempt = an_attempt(attempts)
     attempt.push(0, Started(3))
-    attempts.check(msgspec.structs.replace(report(), finals={"a": (3, 7, 0)}))
+    attempts.check(msgspec.structs.replace(report(), finals={"a": (3, 7, 0, 0)}))
     assert attempt.over
     assert not attempt.estimated
-    assert attempt.usage == (3, 7, 0)
+    assert attempt.usage == (3, 7, 0, 0)
     with pytest.raises(AttemptLost):
         await asyncio.wait_for(drained(attempt), 1)
 
@@ -120,7 +120,7 @@ async def test_what_comes_after_the_consumers_end_still_counts() -> None:
     attempt.fail(Refusal("revoked"))
     attempt.push(1, Text("a", 4))
     attempt.push(2, Finished("cancelled", 3, 5))
-    assert attempt.usage == (3, 5, 0)
+    assert attempt.usage == (3, 5, 0, 0)
     assert attempt.over
     assert not attempt.estimated
 
@@ -135,7 +135,7 @@ async def test_what_comes_after_a_fence_counts_for_nothing() -> None:
     attempt.push(2, Finished("stop", 3, 9))
     await attempt.closing()
     assert attempt.estimated
-    assert attempt.usage == (3, 4, 0)
+    assert attempt.usage == (3, 4, 0, 0)
 
 
 async def test_the_stream_is_kept_from_the_oldest_attempt_that_is_not_settled() -> None:

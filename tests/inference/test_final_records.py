@@ -38,7 +38,7 @@ def test_only_what_waits_for_its_settle_too_long_is_told(records: FinalRecords, 
     keep(records, "old")
     clock.now_s += UNSETTLED_AFTER_S
     keep(records, "new")
-    assert records.unsettled() == {"old": (3, 2, 0)}
+    assert records.unsettled() == {"old": (3, 2, 0, 0)}
 
 
 def test_what_is_settled_is_forgotten(records: FinalRecords, clock: Clock) -> None:

@@ -88,7 +88,7 @@ def test_a_model_that_is_not_here_is_refused(neuron: Neuron, redis_url: str) -> 
     assert final.code == "service_unavailable"
 
 
-def reported_finals(redis_url: str) -> dict[str, tuple[int, int, int]]:
+def reported_finals(redis_url: str) -> dict[str, tuple[int, int, int, int]]:
     """Of the newest report."""
     with redis.Redis.from_url(redis_url) as client:
         reports = client.xrevrange(REPORTS_STREAM, count=1)
@@ -101,10 +101,10 @@ def test_reports_tell_what_was_not_settled_until_it_is(
     monkeypatch.setattr(final_records, "UNSETTLED_AFTER_S", 0.0)
     for attempt in ("x", "y"):
         neuron.take(order(neuron, attempt))
-    wait_until(lambda: reported_finals(redis_url) == {"x": (2, 3, 0), "y": (2, 3, 0)}, what="both to be reported")
+    wait_until(lambda: reported_finals(redis_url) == {"x": (2, 3, 0, 0), "y": (2, 3, 0, 0)}, what="both to be reported")
     with redis.Redis.from_url(redis_url) as client:
         client.xadd(control_stream("n"), {wire.SETTLED_FIELD: wire.encode_ids(["x"])})
-    wait_until(lambda: reported_finals(redis_url) == {"y": (2, 3, 0)}, what="the settled one to be gone")
+    wait_until(lambda: reported_finals(redis_url) == {"y": (2, 3, 0, 0)}, what="the settled one to be gone")
 
 
 def test_one_entry_can_cancel_and_settle(neuron: Neuron, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

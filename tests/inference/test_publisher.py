@@ -99,9 +99,9 @@ def test_what_an_attempt_came_to_is_kept_until_it_is_settled(publisher: Publishe
         publisher.open(attempt, gateway="g", stream=True)
         publisher.publish(a_run(attempt))
     publisher.stop()
-    assert publisher.final_records.unsettled() == {"x": (3, 2, 0), "y": (3, 2, 0)}
+    assert publisher.final_records.unsettled() == {"x": (3, 2, 0, 0), "y": (3, 2, 0, 0)}
     publisher.settled(["x"])
-    assert publisher.final_records.unsettled() == {"y": (3, 2, 0)}
+    assert publisher.final_records.unsettled() == {"y": (3, 2, 0, 0)}
 
 
 @pytest.mark.usefixtures("at_once")
@@ -111,7 +111,7 @@ def test_an_attempt_that_broke_is_kept_and_one_that_was_refused_is_not(publisher
         publisher.open(attempt, gateway="g", stream=True)
         publisher.publish([(attempt, end)])
     publisher.stop()
-    assert publisher.final_records.unsettled() == {"broke": (3, 2, 0)}
+    assert publisher.final_records.unsettled() == {"broke": (3, 2, 0, 0)}
 
 
 @pytest.mark.usefixtures("at_once")

@@ -32,7 +32,7 @@ def test_a_request_arrives_as_it_was_sent(grammar: Grammar | None) -> None:
     request = GenerationRequest(
         id="r.0",
         model="m",
-        prompt=[1, 2],
+        prompts=[[1, 2]],
         grammar=grammar,
         ignore_eos=True,
         stop_token_ids=[7],
@@ -40,8 +40,11 @@ def test_a_request_arrives_as_it_was_sent(grammar: Grammar | None) -> None:
         account="a",
         sampling=Sampling(logit_bias={3: -1.5}, logprobs=2),
     )
-    orders = [wire.Order("g", "b", request), wire.Order("g", "b", GenerationRequest(id="s.0", model="m", prompt="x"))]
-    assert wire.decode_orders(wire.encode_orders(orders)) == orders
+    orders = [
+        wire.Order("g", "b", request),
+        wire.Order("g", "b", GenerationRequest(id="s.0", model="m", prompts=["x"])),
+    ]
+    assert wire.decode_orders(wire.together(map(wire.encode_order, orders))) == orders
 
 
 @pytest.mark.parametrize(
