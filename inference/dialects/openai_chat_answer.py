@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from inference.dialects.assembly import Choice
+from inference.dialects.assembly import Assembly, Choice
 from inference.dialects.custom_tools import input_of
 from inference.dialects.dialect import Content
-from inference.dialects.openai_errors import last_events
 from inference.dialects.openai_logprobs import logprobs_of
+from inference.dialects.openai_stream import GOES_ON, ChunkStream, encode
 from inference.dialects.openai_usage import SYSTEM_FINGERPRINT, usage
 from inference.events import CallArguments, CallBegun, Ended, Finished, Reasoning, Started, Text, TokenLogprob
-from inference.refusals import Refusal
-
-_encode = msgspec.json.Encoder().encode
-
-#: How a chunk ends whose choice goes on.
-_GOES_ON = b',"finish_reason":null}]}\n\n'
 
 
-class ChatAnswer:
-    """The events of `n` choices. What every chunk shares is encoded once, not per token.
+class ChatAnswer(ChunkStream):
+    """The events of `n` choices.
 
     Calls of `custom_tools` are given back as the text that is their one argument, once it is whole.
     """
@@ -40,19 +32,17 @@ class ChatAnswer:
         custom_tools: frozenset[str] = frozenset(),
     ) -> None:
         self._digits = request_id.removeprefix("req_")
-        self._head = {
+        self._about = {
             "id": f"chatcmpl-{self._digits}",
             "object": "chat.completion",
             "created": created_s,
             "model": model,
             "system_fingerprint": SYSTEM_FINGERPRINT,
         }
-        self._open = b"data: " + _encode({**self._head, "object": "chat.completion.chunk"})[:-1]
-        self._deltas = [self._open + b',"choices":[{"index":%d,"delta":' % index for index in range(n)]
+        head = {**self._about, "object": "chat.completion.chunk"}
+        super().__init__(head, choices=n, include_usage=include_usage)
+        self._deltas = [begun + b'"delta":' for begun in self.begun]
         self._texts = [delta + b'{"content":' for delta in self._deltas]
-        self._choices_left = n
-        self._last_frame = b""
-        self._include_usage = include_usage
         self._logprobs = logprobs
         self._custom_tools = custom_tools
         #: The call of a custom tool that is not whole yet, by its choice: its number, its name and its arguments.
@@ -62,7 +52,7 @@ class ChatAnswer:
 
     def opening(self, started: Started) -> bytes:
         """The role comes first, once for each choice and in their order: readers append choices as they see them."""
-        return b"".join(delta + b'{"role":"assistant","content":""}' + _GOES_ON for delta in self._deltas)
+        return b"".join(delta + b'{"role":"assistant","content":""}' + GOES_ON for delta in self._deltas)
 
     def content(self, event: Content) -> bytes:
         match event:
@@ -76,19 +66,19 @@ class ChatAnswer:
             case CallArguments():
                 return self._arguments(event)
             case Ended():
-                return self._whole_custom_call(event.index) + self._ended(event)
+                return self._whole_custom_call(event.index) + self.ended(event.index, b'"delta":{}', event.reason)
         return b""  # log-probabilities of a prompt, which this API does not have
 
     def _text(self, text: Text) -> bytes:
         if not self._logprobs:
-            return self._texts[text.index] + _encode(text.text) + b"}" + _GOES_ON if text.text else b""
+            return self._texts[text.index] + encode(text.text) + b"}" + GOES_ON if text.text else b""
         if not text.text and not text.logprobs:
             return b""
-        logprobs = b',"logprobs":' + _encode(_logprobs(text.logprobs))
-        return self._texts[text.index] + _encode(text.text) + b"}" + logprobs + _GOES_ON
+        logprobs = b',"logprobs":' + encode(_logprobs(text.logprobs))
+        return self._texts[text.index] + encode(text.text) + b"}" + logprobs + GOES_ON
 
     def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        return self._deltas[index] + _encode(delta) + _GOES_ON
+        return self._deltas[index] + encode(delta) + GOES_ON
 
     def _begin_call(self, call: CallBegun) -> bytes:
         """The id and the name come once: readers join what they find under the same index."""
@@ -117,37 +107,12 @@ class ChatAnswer:
         call = self._call(index, number, name, "".join(arguments))
         return self._delta(index, {"tool_calls": [{"index": number, **call}]})
 
-    def _ended(self, ended: Ended) -> bytes:
-        """The finish reason of a choice. That of the last one waits for `closing`, which puts the usage beside it."""
-        frame = self._deltas[ended.index] + b'{},"finish_reason":' + _encode(ended.reason) + b"}]"
-        self._choices_left -= 1
-        if self._choices_left:
-            return frame + b"}\n\n"
-        self._last_frame = frame
-        return b""
-
-    def closing(self, finished: Finished) -> bytes:
-        """The last finish reason, the usage where the client looks for it, and `[DONE]`.
-
-        Without `include_usage` no chunk has empty choices: readers that index `choices[0]` would break on one.
-        """
-        frames = self._last_frame
-        if self._include_usage:
-            frames += b"}\n\n" + self._open + b',"choices":[]'
-        return frames + b',"usage":' + _encode(usage(finished)) + b"}\n\ndata: [DONE]\n\n"
-
-    def broken(self, refusal: Refusal) -> bytes:
-        return last_events(refusal)
-
-    def keep_alive(self) -> bytes:
-        return b": keep-alive\n\n"
-
     # -- whole ---------------------------------------------------------------------------------------
 
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
         """Choices in order."""
-        made = [self._choice(index, choice) for index, choice in enumerate(choices)]
-        return _encode({**self._head, "choices": made, "usage": usage(finished)})
+        made = [self._choice(index, choice) for index, choice in enumerate(assembly.choices)]
+        return encode({**self._about, "choices": made, "usage": usage(finished)})
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
         return {

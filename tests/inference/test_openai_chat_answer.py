@@ -48,9 +48,7 @@ def whole(made: Sequence[Event], **options: Any) -> dict[str, Any]:
     for event in made[:-1]:
         assembly.add(event)  # type: ignore[arg-type]
     assert isinstance(finished, Finished)
-    made_whole: dict[str, Any] = json.loads(
-        answer(_choices(made), **options).whole(assembly.choices, STARTED, finished)
-    )
+    made_whole: dict[str, Any] = json.loads(answer(_choices(made), **options).whole(assembly, STARTED, finished))
     return made_whole
 
 
