@@ -19,7 +19,7 @@ SERVERLESS := env -u DATABASE_URL -u REDIS_URL HELEXA_HOME=.venv/no-home \
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
+.PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
 	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu
 
 help:  ## Show this list
@@ -32,6 +32,9 @@ up: $(UP)  ## Install what is needed, then run helexa here; Ctrl-C stops it. ARG
 
 test: $(DEV)  ## Run the whole suite in parallel. ARGS="tests/accounts -k revoked" for a part of it
 	@$(PYTHON) -m pytest -n logical --maxprocesses 4 -rs --no-fold-skipped $(ARGS)
+
+golden: $(DEV)  ## Write the golden files of the tests anew; read their diff before you commit it
+	@HELEXA_WRITE_GOLDEN=1 $(PYTHON) -m pytest -m golden $(ARGS)
 
 lint: $(DEV)  ## Check style, types, import contracts, migrations, deployment settings and pins
 	@$(PYTHON) -m ruff check .

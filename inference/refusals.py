@@ -61,6 +61,14 @@ class Refusal(Exception):  # noqa: N818 - the field's word for it, and not alway
         return headers
 
 
+class Draining(Refusal):
+    """503: this gateway finishes what runs and takes nothing new. Another one, or the next one, is there soon."""
+
+    def __init__(self) -> None:
+        message = "This gateway is shutting down; another one takes new requests."
+        super().__init__(message, code="service_unavailable", retry_after_s=5)
+
+
 def invalid(message: str, param: str | None = None) -> Refusal:
     """400: the request itself is wrong, at the field `param`."""
     return Refusal(message, status=400, param=param)

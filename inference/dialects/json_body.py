@@ -18,28 +18,36 @@ _BYTE = re.compile(r"\(byte (\d+)\)")
 _LAST_KEY = re.compile(rb'"(\w+)"\s*:[^"]*\Z')
 
 
-def decode_object(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[Fields], *, at: str = "") -> Fields:
-    """The fields of a JSON object. Raises Refusal (400) with `param` set to the place of the fault.
-
-    `at` is the place of the object itself, where it is a part of a body that has been read.
-    """
+def decode_object(body: bytes, decoder: msgspec.json.Decoder[Fields]) -> Fields:
+    """The fields of a JSON object. Raises Refusal (400) with `param` set to the place of the fault."""
     try:
-        bytes(body).decode()  # also inside fields that nobody reads
+        body.decode()  # also inside fields that nobody reads
         return decoder.decode(body)
     except UnicodeDecodeError as fault:
         raise invalid("The request body is not valid UTF-8.") from fault
     except RecursionError as fault:
         raise invalid("The request body is nested too deeply.") from fault
     except msgspec.ValidationError as fault:
-        raise _wrong_field(str(fault), at) from fault
+        raise _wrong_field(str(fault)) from fault
     except msgspec.DecodeError as fault:
-        raise _malformed(bytes(body), str(fault)) from fault
+        raise _malformed(body, str(fault)) from fault
 
 
-def _wrong_field(message: str, at: str) -> Refusal:
+def decode_part(part: msgspec.Raw, decoder: msgspec.json.Decoder[Fields], at: str) -> Fields:
+    """What was kept as it came until it was known what it is. `at` is its place in the body."""
+    try:
+        return decoder.decode(part)
+    except RecursionError as fault:
+        raise invalid(f"The field `{at}` is nested too deeply.", at) from fault
+    except msgspec.DecodeError as fault:  # of the wrong type or out of range: that it is JSON has been seen
+        raise _wrong_field(str(fault), at) from fault
+
+
+def _wrong_field(message: str, at: str = "") -> Refusal:
     found = _PLACE.match(message)
     what, where = (found["what"], found["where"]) if found else (message, None)
-    where = f"{at}{'.' if at and where and where[0] != '[' else ''}{where or ''}"
+    if at:
+        where = f"{at}{'' if not where or where.startswith('[') else '.'}{where or ''}"
     if not where:
         return invalid(f"The request body must be a JSON object: {what}.")
     if missing := _MISSING.match(what):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from inference.dialects.json_body import decode_object
+from inference.dialects.json_body import decode_part
 from inference.dialects.responses_names import flat_name
 from inference.refusals import Refusal, invalid
 
@@ -108,9 +108,9 @@ _result = msgspec.json.Decoder(_Result)
 _offer = msgspec.json.Decoder(_Offer)
 
 
-def read_item(raw: msgspec.Raw | bytes, at: str) -> Item | None:
+def read_item(raw: msgspec.Raw, at: str) -> Item | None:
     """The item at that place, None for one of a type that is not for a model. Raises Refusal (400) naming the place."""
-    head = decode_object(raw, _head, at=at)
+    head = decode_part(raw, _head, at)
     kind = head.type or ("message" if head.role is not None else "item_reference")
     if kind == "item_reference":
         if not head.id:
@@ -120,39 +120,39 @@ def read_item(raw: msgspec.Raw | bytes, at: str) -> Item | None:
     return read(raw, at) if read else None  # what a hosted tool did, or a type of tomorrow
 
 
-def _read_message(raw: msgspec.Raw | bytes, at: str) -> Item:
-    message = decode_object(raw, _message, at=at)
+def _read_message(raw: msgspec.Raw, at: str) -> Item:
+    message = decode_part(raw, _message, at)
     return Said(message.role, _text(message.content, f"{at}.content"))
 
 
-def _read_reasoning(raw: msgspec.Raw | bytes, at: str) -> Item | None:
+def _read_reasoning(raw: msgspec.Raw, at: str) -> Item | None:
     """Its text, else what stands for it, else what we sealed ourselves. A replayed one that says nothing is dropped."""
-    item = decode_object(raw, _reasoning, at=at)
+    item = decode_part(raw, _reasoning, at)
     text = "\n".join(part.text or "" for part in item.content or item.summary or [])
     return Thought(text) if text or (text := unseal(item.encrypted_content or "")) else None
 
 
-def _read_call(raw: msgspec.Raw | bytes, at: str) -> Item:
-    call = decode_object(raw, _call, at=at)
+def _read_call(raw: msgspec.Raw, at: str) -> Item:
+    call = decode_part(raw, _call, at)
     return Call(_call_id(call.call_id, at), flat_name(call.namespace, call.name), call.arguments or "", at)
 
 
-def _read_custom_call(raw: msgspec.Raw | bytes, at: str) -> Item:
-    call = decode_object(raw, _call, at=at)
+def _read_custom_call(raw: msgspec.Raw, at: str) -> Item:
+    call = decode_part(raw, _call, at)
     arguments = _encode({"input": call.input or ""}).decode()
     return Call(_call_id(call.call_id, at), flat_name(call.namespace, call.name), arguments, at)
 
 
-def _read_result(raw: msgspec.Raw | bytes, at: str) -> Item:
-    result = decode_object(raw, _result, at=at)
+def _read_result(raw: msgspec.Raw, at: str) -> Item:
+    result = decode_part(raw, _result, at)
     return Result(_call_id(result.call_id, at), _text(result.output, f"{at}.output"), at)
 
 
-def _read_offer(raw: msgspec.Raw | bytes, at: str) -> Item:
-    return Offer(decode_object(raw, _offer, at=at).tools or [], at)
+def _read_offer(raw: msgspec.Raw, at: str) -> Item:
+    return Offer(decode_part(raw, _offer, at).tools or [], at)
 
 
-_READERS: dict[str, Callable[[msgspec.Raw | bytes, str], Item | None]] = {
+_READERS: dict[str, Callable[[msgspec.Raw, str], Item | None]] = {
     "message": _read_message,
     "reasoning": _read_reasoning,
     "function_call": _read_call,

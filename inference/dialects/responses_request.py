@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from inference.dialects.json_body import decode_part
 from inference.dialects.responses_answer import ResponsesAnswer
 from inference.dialects.responses_body import Body, Reasoning, grammar_of, is_there, read_body
 from inference.dialects.responses_conversation import messages_of
@@ -21,6 +22,8 @@ _encode = msgspec.json.Encoder().encode
 
 #: No model has a context like this: a bound nobody stated is what the context leaves (MISSION G14).
 UNBOUNDED = 2**31 - 1
+
+_any_item = msgspec.json.Decoder(dict[str, Any])
 
 _PARAMS = {
     "messages": "input",
@@ -48,7 +51,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     shown: Shown
     store: bool
     background: bool
-    input_items: list[msgspec.Raw]
+    input_items: list[dict[str, Any]]
     echo: dict[str, Any]
     only_count: bool = False
 
@@ -98,7 +101,7 @@ class Draft(msgspec.Struct, frozen=True):
     """A body that was read, before what it refers to is known."""
 
     body: Body
-    items: list[msgspec.Raw]
+    items: list[dict[str, Any]]
     read: list[Item | None]
 
     @property
@@ -121,8 +124,8 @@ class Draft(msgspec.Struct, frozen=True):
         """The request, behind the items of `history` and with those it refers to. Raises Refusal (400)."""
         body, known = self.body, referred or {}
         own = [
-            known.get(item.id, raw) if isinstance(item, Reference) else raw
-            for raw, item in zip(self.items, self.read, strict=True)
+            _any_item.decode(known[item.id]) if isinstance(item, Reference) and item.id in known else as_sent
+            for as_sent, item in zip(self.items, self.read, strict=True)
         ]
         before = [read_item(raw, "previous_response_id") for raw in history]
         here = [_resolved(item, known) if isinstance(item, Reference) else item for item in self.read]
@@ -156,10 +159,11 @@ class Draft(msgspec.Struct, frozen=True):
 def parse(body: bytes) -> Draft:
     """What a body says by itself. Raises Refusal (400) naming the field for everything that is wrong with it."""
     fields = read_body(body)
-    items = fields.input or []
-    if isinstance(items, str):
-        items = [msgspec.Raw(_encode(user_message(items)))]
-    draft = Draft(fields, items, [read_item(raw, f"input[{index}]") for index, raw in enumerate(items)])
+    given = fields.input or []
+    raws = [msgspec.Raw(_encode(user_message(given)))] if isinstance(given, str) else given
+    places = [f"input[{index}]" for index in range(len(raws))]
+    items = [decode_part(raw, _any_item, at) for raw, at in zip(raws, places, strict=True)]
+    draft = Draft(fields, items, [read_item(raw, at) for raw, at in zip(raws, places, strict=True)])
     if draft.previous is None and not draft.references:
         draft.complete()  # what needs nobody's memory is wrong right away
     return draft

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from inference.dialects.json_body import decode_object
+from inference.dialects.json_body import decode_part
 from inference.dialects.responses_names import RESERVED_NAMESPACE, flat_name
 from inference.refusals import invalid
 from inference.requests import Tool, ToolChoice, ToolUse
@@ -82,8 +82,8 @@ class Toolbox:
         """Take in a list of tools. Raises Refusal (400) naming the field that is wrong."""
         for index, raw in enumerate(tools):
             place = f"{at}[{index}]"
-            if decode_object(raw, _head, at=place).type in ("function", "custom", "namespace"):
-                self._add_one(decode_object(raw, _tool, at=place), place, namespace)
+            if decode_part(raw, _head, place).type in ("function", "custom", "namespace"):
+                self._add_one(decode_part(raw, _tool, place), place, namespace)
 
     def _add_one(self, tool: _Tool, at: str, namespace: str | None) -> None:
         if not tool.name:
@@ -108,7 +108,7 @@ class Toolbox:
         return ToolUse(tools=list(self._tools.values()), choice=mode, only=only, parallel=parallel)
 
     def _chosen(self, raw: msgspec.Raw) -> tuple[ToolChoice, list[str]]:
-        choice = decode_object(raw, _choice, at="tool_choice")
+        choice = decode_part(raw, _choice, "tool_choice")
         if not isinstance(choice, _Choice):
             return choice or "auto", []
         if choice.type in ("function", "custom"):
@@ -138,7 +138,7 @@ def _function(name: str, tool: _Tool, at: str) -> Tool:
 
 def _custom(name: str, tool: _Tool, at: str) -> Tool:
     """A function of one text. Its grammar is told and not enforced: the text travels as a JSON string."""
-    format_ = decode_object(tool.format, _format, at=f"{at}.format") or _Format()
+    format_ = decode_part(tool.format, _format, f"{at}.format") or _Format()
     description = tool.description or ""
     if format_.definition:
         description += f"\n\nThe input keeps to this {format_.syntax or ''} grammar:\n{format_.definition}"
