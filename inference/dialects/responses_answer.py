@@ -37,13 +37,12 @@ class ResponsesAnswer:
         echo: Mapping[str, Any],
         offered: Mapping[str, Offered],
         shown: Shown,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.id = response_id(digits)
         self._model = model
         self._created_s = created_s
         self._echo = echo
-        self._clock = clock
+        self.clock: Callable[[], float] = time.time
         self._output = Output(digits, offered=offered, shown=shown)
         self._next_number = 0
         self._begun = False
@@ -91,7 +90,7 @@ class ResponsesAnswer:
         if self.status == "incomplete":
             self._ending["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
-            self._ending["completed_at"] = int(self._clock())
+            self._ending["completed_at"] = int(self.clock())
         return self._frames([(f"response.{self.status}", self._snapshot())])
 
     def broken(self, refusal: Refusal) -> bytes:
