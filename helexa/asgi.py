@@ -18,8 +18,8 @@ django_application: Any = get_asgi_application()  # its types are narrower than 
 
 from django.conf import settings  # noqa: E402
 
-from inference.dialects.openai_errors import envelope  # noqa: E402
 from inference.gateway.consumer import V1Consumer  # noqa: E402
+from inference.gateway.envelopes import envelope_of  # noqa: E402
 from inference.gateway.exchange import new_request_id  # noqa: E402
 from inference.gateway.runtime import Gateway  # noqa: E402
 from inference.refusals import Refusal  # noqa: E402
@@ -61,6 +61,7 @@ class Application:
                     url=os.environ.get("HELEXA_GATEWAY_URL", ""),
                     require_auth=settings.HELEXA_REQUIRE_AUTH,
                     retention_days=settings.HELEXA_RETENTION_DAYS,
+                    keep_alive_s=settings.HELEXA_KEEP_ALIVE_SECS,
                 )
                 self._v1 = V1Consumer.as_asgi(gateway=gateway)
                 await gateway.start()
@@ -97,10 +98,11 @@ class Application:
 def with_request_id(send: Send) -> Send:
     """Every answer names the request, by an id of ours."""
     request_id = new_request_id().encode()
+    named = [(b"x-request-id", request_id), (b"request-id", request_id)]
 
     async def send_with_id(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", request_id)]}
+            message = {**message, "headers": [*message.get("headers", []), *named]}
         await send(message)
 
     return send_with_id
@@ -108,10 +110,12 @@ def with_request_id(send: Send) -> Send:
 
 def render_error(status: int, path: str, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of an error that the server makes itself, before any application saw the request."""
-    request_id = (b"x-request-id", new_request_id().encode())
+    request_id = new_request_id()
+    named = [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
     if path == "/v1" or path.startswith("/v1/"):
-        return [(b"content-type", b"application/json"), request_id], envelope(Refusal(message, status=status))
-    return [(b"content-type", b"text/plain; charset=utf-8"), request_id], f"{message}\n".encode()
+        body = envelope_of(path, []).envelope(Refusal(message, status=status), request_id)
+        return [(b"content-type", b"application/json"), *named], body
+    return [(b"content-type", b"text/plain; charset=utf-8"), *named], f"{message}\n".encode()
 
 
 application = Application()

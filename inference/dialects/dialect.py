@@ -1,11 +1,11 @@
 """What a wire API is to the gateway: a request that was parsed, and the answer that events become.
 
-The gateway reserves, routes, tries again and settles alike for all of them; what differs is behind these two.
+The gateway reserves, routes, tries again and settles alike for all of them; what differs is behind these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from inference.dialects.assembly import Choice
@@ -35,14 +35,14 @@ class Answer(Protocol):
         """The last bytes of a stream that cannot go on."""
 
     def keep_alive(self) -> bytes:
-        """What fills a silence, also before the opening."""
+        """What fills a silence of a stream that has opened."""
 
     def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
         """The body of an answer that does not stream."""
 
 
 class DialectRequest(Protocol):
-    """A parsed body. `max_tokens` is None where the client stated no bound; `sequences` is how many answers it pays."""
+    """A parsed body."""
 
     @property
     def model(self) -> str: ...
@@ -51,10 +51,19 @@ class DialectRequest(Protocol):
     def stream(self) -> bool: ...
 
     @property
-    def max_tokens(self) -> int | None: ...
+    def max_tokens(self) -> int | None:
+        """The output bound of a sequence; None where the client stated none."""
 
     @property
-    def sequences(self) -> int: ...
+    def default_max_tokens(self) -> int | None:
+        """The bound where none is stated; None is the model's own."""
+
+    @property
+    def sequences(self) -> int:
+        """How many answers it pays, and has. With 0, for what only counts a prompt, nothing is reserved or billed."""
+
+    def param(self, field: str) -> str:
+        """What Chat Completions calls `field`, by this dialect's name: neurons and gateway know only the one."""
 
     def generation(
         self,
@@ -70,3 +79,18 @@ class DialectRequest(Protocol):
     def answer(self, request_id: str, *, model: str, created_s: int) -> Answer:
         """Made anew for every attempt. The ids in it come from the digits of `request_id`, so a stream and what is
         stored of it agree."""
+
+
+#: The value of a request's header by its name in lower case, None where there is none.
+Header = Callable[[bytes], bytes | None]
+
+#: Reads a body, and of the headers what a dialect keeps there. Raises Refusal naming the field that is wrong.
+Parse = Callable[[bytes, Header], DialectRequest]
+
+
+class Envelope(Protocol):
+    """How a dialect says no before its 200 has left; a module with these two functions is one."""
+
+    def status(self, refusal: Refusal) -> int: ...
+
+    def envelope(self, refusal: Refusal, request_id: str) -> bytes: ...

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from inference.dialects.assembly import Choice
+from inference.dialects.dialect import Content, Header
 from inference.dialects.json_body import decode_object
-from inference.events import ChoiceReason, Ended, Finished, Text
+from inference.dialects.openai_errors import last_events
+from inference.events import Ended, Finished, Started, Text
 from inference.refusals import Refusal, invalid
 from inference.requests import GenerationRequest, Message, Sampling
 
@@ -93,7 +96,7 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed body: everything but what the gateway decides. `max_tokens` is None where the client stated no bound."""
+    """A parsed body: everything but what the gateway decides."""
 
     model: str
     messages: list[Message]
@@ -103,6 +106,17 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop: list[str]
     stream: bool
     include_usage: bool
+
+    @property
+    def sequences(self) -> int:
+        return self.n
+
+    @property
+    def default_max_tokens(self) -> None:
+        """The model's own."""
+
+    def param(self, field: str) -> str:
+        return field
 
     def generation(
         self,
@@ -131,8 +145,14 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
             key=key,
         )
 
+    def answer(self, request_id: str, *, model: str, created_s: int) -> ChatAnswer:
+        answer_id = f"chatcmpl-{request_id[4:]}"
+        return ChatAnswer(
+            answer_id=answer_id, model=model, created_s=created_s, n=self.n, include_usage=self.include_usage
+        )
 
-def parse(body: bytes) -> ChatRequest:
+
+def parse(body: bytes, header: Header) -> ChatRequest:
     """The request in a body. Raises Refusal (400) naming the field for everything that is wrong with it."""
     fields = decode_object(body, _decoder)
     if not fields.model:
@@ -238,37 +258,39 @@ def _text(content: str | list[_Part] | None, at: str) -> str | None:
 
 
 def usage(finished: Finished) -> dict[str, Any]:
-    """OpenAI's usage object from the engine's counts. Nothing is reasoning yet."""
+    """OpenAI's usage object from the engine's counts."""
     return {
         "prompt_tokens": finished.prompt_tokens,
         "completion_tokens": finished.completion_tokens,
         "total_tokens": finished.prompt_tokens + finished.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": finished.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": finished.reasoning_tokens},
     }
 
 
-class ChatStream:
-    """The events of `n` choices as server-sent events. What every chunk shares is encoded once, not per token."""
+class ChatAnswer:
+    """The events of `n` choices as chunks or whole. What every chunk shares is encoded once, not per token."""
 
-    def __init__(self, *, answer_id: str, model: str, created: int, n: int, include_usage: bool) -> None:
-        head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
-        self._open = b"data: " + _encode(head)[:-1]
+    def __init__(self, *, answer_id: str, model: str, created_s: int, n: int, include_usage: bool) -> None:
+        self._head = {"id": answer_id, "object": "chat.completion", "created": created_s, "model": model}
+        self._open = b"data: " + _encode({**self._head, "object": "chat.completion.chunk"})[:-1]
         self._deltas = [self._open + b',"choices":[{"index":%d,"delta":' % index for index in range(n)]
         self._texts = [delta + b'{"content":' for delta in self._deltas]
         self._choices_left = n
         self._last_frame = b""
         self._include_usage = include_usage
 
-    def opening(self) -> bytes:
+    def opening(self, started: Started) -> bytes:
         """The role comes first, once for each choice and in their order: readers append choices as they see them."""
         role = b'{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
         return b"".join(delta + role for delta in self._deltas)
 
-    def text(self, text: Text) -> bytes:
-        return self._texts[text.index] + _encode(text.text) + b'},"finish_reason":null}]}\n\n'
+    def content(self, event: Content) -> bytes:
+        if isinstance(event, Text):
+            return self._texts[event.index] + _encode(event.text) + b'},"finish_reason":null}]}\n\n'
+        return self._ended(event) if isinstance(event, Ended) else b""
 
-    def ended(self, ended: Ended) -> bytes:
+    def _ended(self, ended: Ended) -> bytes:
         """The finish reason of a choice. That of the last one waits for `closing`, which puts the usage beside it."""
         frame = self._deltas[ended.index] + b'{},"finish_reason":' + _encode(ended.reason) + b"}]"
         self._choices_left -= 1
@@ -287,31 +309,26 @@ class ChatStream:
             frames += b"}\n\n" + self._open + b',"choices":[]'
         return frames + b',"usage":' + _encode(usage(finished)) + b"}\n\ndata: [DONE]\n\n"
 
+    def broken(self, refusal: Refusal) -> bytes:
+        return last_events(refusal)
 
-class Choice(NamedTuple):
-    """One choice of a whole answer."""
+    def keep_alive(self) -> bytes:
+        return b": keep-alive\n\n"
 
-    text: str
-    reason: ChoiceReason
-
-
-def answer(*, answer_id: str, model: str, created: int, choices: Sequence[Choice], finished: Finished) -> bytes:
-    """The whole answer of a request that does not stream, its choices in order."""
-    return _encode(
-        {
-            "id": answer_id,
-            "object": "chat.completion",
-            "created": created,
-            "model": model,
-            "choices": [
-                {
-                    "index": index,
-                    "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": choice.reason,
-                }
-                for index, choice in enumerate(choices)
-            ],
-            "usage": usage(finished),
-        }
-    )
+    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+        """Choices in order."""
+        return _encode(
+            {
+                **self._head,
+                "choices": [
+                    {
+                        "index": index,
+                        "message": {"role": "assistant", "content": choice.text_of("text"), "refusal": None},
+                        "logprobs": None,
+                        "finish_reason": choice.reason,
+                    }
+                    for index, choice in enumerate(choices)
+                ],
+                "usage": usage(finished),
+            }
+        )

@@ -18,8 +18,16 @@ def error_type(refusal: Refusal) -> str:
     return "invalid_request_error" if refusal.status < 500 else "api_error"
 
 
-def envelope(refusal: Refusal) -> bytes:
-    """The body of an error answer; diagnostics ride inside the error object and never hide one of its four fields."""
+def status(refusal: Refusal) -> int:
+    """The HTTP status: as it is."""
+    return refusal.status
+
+
+def envelope(refusal: Refusal, request_id: str) -> bytes:
+    """The body of an error answer. Its request is named by a header alone.
+
+    Diagnostics ride inside the error object and never hide one of its four fields.
+    """
     error = {
         **refusal.diagnostics,
         "message": refusal.message,
@@ -32,4 +40,4 @@ def envelope(refusal: Refusal) -> bytes:
 
 def last_events(refusal: Refusal) -> bytes:
     """How a stream ends whose 200 has left: one error event, then `[DONE]`."""
-    return b"data: " + envelope(refusal) + b"\n\ndata: [DONE]\n\n"
+    return b"data: " + envelope(refusal, "") + b"\n\ndata: [DONE]\n\n"

@@ -18,8 +18,8 @@ from channels.exceptions import StopConsumer
 
 from accounts.credentials import presented_secret
 from accounts.principals import Principal
-from inference.gateway import metrics, models_list
-from inference.gateway.chat import complete_chat
+from inference.gateway import metrics
+from inference.gateway.endpoints import find_endpoint
 from inference.gateway.exchange import Exchange
 from inference.gateway.principals import no_key
 from inference.gateway.runtime import Gateway
@@ -38,26 +38,6 @@ MOST_BODY_BYTES = 32 * 1024 * 1024
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Endpoint = Callable[[Gateway, Exchange, "Principal | None"], Awaitable[None]]
-
-_ENDPOINTS: dict[str, dict[str, Endpoint]] = {
-    "/v1/chat/completions": {"POST": complete_chat},
-    "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
-}
-_ONE_MODEL: dict[str, Endpoint] = {"GET": models_list.one_model, "HEAD": models_list.one_model}
-
-
-def find_endpoint(method: str, path: str) -> Endpoint:
-    """The endpoint of a method and path. Raises Refusal: 404 for an unknown path, 405 for another method."""
-    methods = _ENDPOINTS.get(path) or _ENDPOINTS.get(path.rstrip("/"))
-    if methods is None and path.startswith("/v1/models/"):
-        methods = _ONE_MODEL
-    if methods is None:
-        raise Refusal(f"There is no `{path}` here.", status=404)
-    endpoint = methods.get(method)
-    if endpoint is None:
-        raise Refusal(f"`{path}` takes {' or '.join(methods)}, not {method}.", status=405)
-    return endpoint
 
 
 class V1Consumer(AsyncConsumer):
@@ -124,7 +104,7 @@ class V1Consumer(AsyncConsumer):
 
     async def _run_endpoint(self, exchange: Exchange, *, too_large: bool) -> None:
         principal = await self._identify(exchange)
-        endpoint = find_endpoint(exchange.method, exchange.path)
+        endpoint = find_endpoint(exchange)
         if too_large:
             raise Refusal(f"The request body is larger than {MOST_BODY_BYTES} bytes.", status=413)
         if self._gateway.draining:

@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from accounts.principals import Principal
-from inference.dialects.openai_errors import envelope, last_events
 from inference.gateway.attempts import Attempt
+from inference.gateway.envelopes import envelope_of
+from inference.gateway.recipient import Broken
 from inference.refusals import Refusal
 
 #: `/v1` answers any origin, without credentials (MISSION G13).
@@ -48,6 +50,8 @@ class Exchange:
     def __init__(self, scope: dict[str, Any], body: bytes, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        #: The id in the path, where the endpoint's has one.
+        self.item_id = ""
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.body = body
         self.id = new_id()
@@ -55,7 +59,6 @@ class Exchange:
         self.came_at = time.time()
         self.started_s = time.monotonic()
         self.status: int | None = None
-        self.streaming = False
         #: Set once it is known who asks; `principal` is None for an anonymous request.
         self.identified = False
         self.principal: Principal | None = None
@@ -63,10 +66,18 @@ class Exchange:
         self.attempt: Attempt | None = None
         self.facts: dict[str, Any] = {}
         self._send = send
+        self._query: bytes = scope.get("query_string", b"")
+        #: How the stream that has opened says that it cannot go on.
+        self._broken: Broken | None = None
         self._ids = [(b"x-request-id", self.request_id.encode()), (b"request-id", self.request_id.encode())]
 
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """What follows the path: every value of every name. Unknown names mean nothing."""
+        return parse_qs(self._query.decode(errors="replace"), keep_blank_values=True)
 
     def require_json(self) -> None:
         """Raises Refusal (415) for another content type or an encoded body. A missing content type counts as JSON."""
@@ -92,19 +103,21 @@ class Exchange:
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error: a plain status, or the last event of a stream whose 200 has left."""
         self.facts["code"] = refusal.code or refusal.status
-        if self.streaming:
-            await self.send_last(last_events(refusal))
-        else:
-            await self.answer(envelope(refusal), status=refusal.status, headers=refusal.headers)
+        if self._broken is not None:
+            await self.send_last(self._broken(refusal))
+            return
+        envelope = envelope_of(self.path, self.headers)
+        body = envelope.envelope(refusal, self.request_id)
+        await self.answer(body, status=envelope.status(refusal), headers=refusal.headers)
 
     async def preflight(self) -> None:
         self.status = 204
         await self._send({"type": "http.response.start", "status": 204, "headers": [*_PREFLIGHT, *self._ids]})
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def open_stream(self) -> None:
-        """Send the 200 of a stream: from here on an error is an event."""
-        self.status, self.streaming = 200, True
+    async def open_stream(self, broken: Broken) -> None:
+        """Send the 200 of a stream: from here on an error is what `broken` makes of it."""
+        self.status, self._broken = 200, broken
         await self._send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *self._ids, *_CORS]})
 
     async def send(self, frames: bytes) -> None:

@@ -8,8 +8,8 @@ from accounts.principals import Principal
 from fleet.reports import NeuronReport
 from fleet.routing import Location, locations, tightest_limit
 from inference.dialects import openai_models
-from inference.gateway.chat import require_model
 from inference.gateway.exchange import Exchange
+from inference.gateway.route import require_model
 from inference.gateway.runtime import Gateway
 
 _encode = msgspec.json.Encoder().encode
@@ -23,9 +23,8 @@ async def list_models(gateway: Gateway, exchange: Exchange, principal: Principal
 
 
 async def one_model(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
-    model_id = exchange.path.removeprefix("/v1/models/")
-    require_model(gateway, principal, model_id)
-    await exchange.answer(_encode(_entry(gateway, model_id)))
+    require_model(gateway, principal, exchange.item_id)
+    await exchange.answer(_encode(_entry(gateway, exchange.item_id)))
 
 
 def _known(gateway: Gateway) -> list[str]:

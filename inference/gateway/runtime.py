@@ -38,9 +38,12 @@ class Gateway:
         url: str,
         require_auth: bool,
         retention_days: int,
+        keep_alive_s: float,
     ) -> None:
         self.id = secrets.token_hex(4)
         self.require_auth = require_auth
+        #: The longest silence of a stream.
+        self.keep_alive_s = keep_alive_s
         self.attempts = Attempts()
         self.fleet = FleetView()
         self.principals = Principals(database_url, parse_peppers(key_pepper), on_invalid=self._stop_work_of)

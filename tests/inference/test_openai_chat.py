@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from inference.dialects import openai_chat
-from inference.dialects.openai_chat import ChatStream, Choice, parse
+from inference.dialects.assembly import Choice, Passage
+from inference.dialects.openai_chat import ChatAnswer, ChatRequest
+from inference.dialects.openai_chat import parse as parse_with_headers
 from inference.dialects.openai_errors import last_events
-from inference.events import Ended, Finished, Text
+from inference.events import Ended, Finished, Started, Text
 from inference.refusals import Refusal, unavailable
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -17,6 +18,10 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 
 def body(**fields: object) -> bytes:
     return json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode()
+
+
+def parse(raw: bytes, **headers: str) -> ChatRequest:
+    return parse_with_headers(raw, {name.encode(): value.encode() for name, value in headers.items()}.get)
 
 
 def refusal_of(raw: bytes) -> Refusal:
@@ -196,26 +201,26 @@ def frames(*parts: bytes) -> list[str]:
 
 
 def a_stream(*, include_usage: bool) -> list[str]:
-    stream = ChatStream(answer_id="chatcmpl-1", model="m", created=7, n=1, include_usage=include_usage)
+    stream = ChatAnswer(answer_id="chatcmpl-1", model="m", created_s=7, n=1, include_usage=include_usage)
     return frames(
-        stream.opening(),
-        stream.text(Text('a "b"\n', 1)),
-        stream.ended(Ended(0, "stop", 2)),
+        stream.opening(Started(3)),
+        stream.content(Text('a "b"\n', 1)),
+        stream.content(Ended(0, "stop", 2)),
         stream.closing(Finished("stop", 3, 2)),
     )
 
 
 def two_choices(*, include_usage: bool) -> bytes:
     """The second choice ends first."""
-    stream = ChatStream(answer_id="chatcmpl-1", model="m", created=7, n=2, include_usage=include_usage)
+    stream = ChatAnswer(answer_id="chatcmpl-1", model="m", created_s=7, n=2, include_usage=include_usage)
     return b"".join(
         [
-            stream.opening(),
-            stream.text(Text("a", 1)),
-            stream.text(Text("b", 2, 1)),
-            stream.ended(Ended(1, "stop", 3)),
-            stream.text(Text("c", 4)),
-            stream.ended(Ended(0, "length", 4)),
+            stream.opening(Started(3)),
+            stream.content(Text("a", 1)),
+            stream.content(Text("b", 2, 1)),
+            stream.content(Ended(1, "stop", 3)),
+            stream.content(Text("c", 4)),
+            stream.content(Ended(0, "length", 4)),
             stream.closing(Finished("length", 3, 4)),
         ]
     )
@@ -286,9 +291,9 @@ def test_an_error_after_the_200_is_one_event_and_the_end() -> None:
 
 
 def test_a_whole_answer_has_its_choices_in_order_and_the_counts() -> None:
-    choices = [Choice("hi", "length"), Choice("", "stop")]
-    finished = Finished("length", 3, 4)
-    whole = openai_chat.answer(answer_id="chatcmpl-1", model="m", created=7, choices=choices, finished=finished)
+    choices = [Choice([Passage("text", "hi")], reason="length"), Choice(reason="stop")]
+    answer = ChatAnswer(answer_id="chatcmpl-1", model="m", created_s=7, n=2, include_usage=False)
+    whole = answer.whole(choices, Started(3), Finished("length", 3, 4))
     assert whole.decode() == (
         '{"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"m","choices":['
         '{"index":0,"message":{"role":"assistant","content":"hi","refusal":null},"logprobs":null,'

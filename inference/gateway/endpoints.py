@@ -1,0 +1,62 @@
+"""What answers which path under `/v1`, by method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from accounts.principals import Principal
+from inference.dialects import openai_chat
+from inference.dialects.dialect import Parse
+from inference.gateway import models_list
+from inference.gateway.call import call
+from inference.gateway.exchange import Exchange
+from inference.gateway.runtime import Gateway
+from inference.refusals import Refusal
+
+#: Raises Refusal for everything known before the first byte of its answer.
+Endpoint = Callable[[Gateway, Exchange, "Principal | None"], Awaitable[None]]
+Methods = Mapping[str, Endpoint]
+
+
+def calls(dialect: str, parse: Parse) -> Endpoint:
+    """The endpoint of a dialect that takes a body and calls a model. `dialect` is its label in logs and records."""
+
+    async def endpoint(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+        exchange.require_json()
+        request = parse(exchange.body, exchange.header)
+        await call(gateway, exchange, principal, request, dialect=dialect, prompt_bytes=len(exchange.body))
+
+    return endpoint
+
+
+_PATHS: dict[str, Methods] = {
+    "/v1/chat/completions": {"POST": calls("openai-chat", openai_chat.parse)},
+    "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
+}
+#: Paths with an id in them, which the endpoint finds in `exchange.item_id`.
+_ITEM_PATHS: dict[re.Pattern[str], Methods] = {
+    re.compile(r"/v1/models/(?P<id>.+)"): {"GET": models_list.one_model, "HEAD": models_list.one_model},
+}
+
+
+def find_endpoint(exchange: Exchange) -> Endpoint:
+    """The endpoint of a method and path. Raises Refusal: 404 for an unknown path, 405 for another method."""
+    methods = _methods(exchange)
+    if methods is None:
+        raise Refusal(f"There is no `{exchange.path}` here.", status=404)
+    endpoint = methods.get(exchange.method)
+    if endpoint is None:
+        raise Refusal(f"`{exchange.path}` takes {' or '.join(methods)}, not {exchange.method}.", status=405)
+    return endpoint
+
+
+def _methods(exchange: Exchange) -> Methods | None:
+    path = exchange.path.rstrip("/")
+    if path in _PATHS:
+        return _PATHS[path]
+    for pattern, methods in _ITEM_PATHS.items():
+        if found := pattern.fullmatch(path):
+            exchange.item_id = found["id"]
+            return methods
+    return None
