@@ -26,7 +26,10 @@ def response_id(digits: str) -> str:
 
 
 class ResponsesAnswer:
-    """One response. Everything it sends has the next number, and every snapshot in it is the response as it is then."""
+    """One response. Everything it sends has the next number, and every snapshot in it is the response as it is then.
+
+    Its whole object can be had at every moment, so that it can be stored whichever way it ends.
+    """
 
     def __init__(
         self,
@@ -37,10 +40,13 @@ class ResponsesAnswer:
         echo: Mapping[str, Any],
         offered: Mapping[str, Offered],
         shown: Shown,
+        told: bool = True,
     ) -> None:
+        """With `told` false nobody reads its events, and none are written out."""
         self.id = response_id(digits)
+        self.created_s = created_s
         self._model = model
-        self._created_s = created_s
+        self._told = told
         self._echo = echo
         self.clock: Callable[[], float] = time.time
         self._output = Output(digits, offered=offered, shown=shown)
@@ -117,6 +123,9 @@ class ResponsesAnswer:
         for event in events_of(choice):
             self.add(event)
         self.finish(finished)
+        return self.encoded()
+
+    def encoded(self) -> bytes:
         return _encode(self.object())
 
     def object(self) -> dict[str, Any]:
@@ -124,7 +133,7 @@ class ResponsesAnswer:
         return {
             "id": self.id,
             "object": "response",
-            "created_at": self._created_s,
+            "created_at": self.created_s,
             "status": self.status,
             "model": self._model,
             "output": self._output.items(),
@@ -138,13 +147,15 @@ class ResponsesAnswer:
 
     def give_up(self, finished: Finished | None = None) -> None:
         """Nobody waits for it any more: it stays incomplete, with what was made."""
-        self._output.abandon()
-        self.status = "incomplete"
-        self._ending = {"usage": usage_of(finished) if finished else None}
+        self._leave("incomplete", finished)
 
-    def cancel(self) -> None:
+    def cancel(self, finished: Finished | None = None) -> None:
+        self._leave("cancelled", finished)
+
+    def _leave(self, status: str, finished: Finished | None) -> None:
         self._output.abandon()
-        self.status = "cancelled"
+        self.status = status
+        self._ending = {"usage": usage_of(finished) if finished else None}
 
     def _snapshot(self) -> dict[str, Any]:
         return {"response": self.object()}
@@ -153,10 +164,19 @@ class ResponsesAnswer:
         """Each event as its bytes on the wire, numbered."""
         frames = []
         for type_, fields in events:
+            if not self._told:
+                continue
             data = _encode({"type": type_, "sequence_number": self._next_number, **fields})
             frames.append(b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n")
             self._next_number += 1
         return frames
+
+
+class CountAnswer(ResponsesAnswer):
+    """What `input_tokens` answers: the prompt, and no response to it."""
+
+    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+        return _encode({"object": "response.input_tokens", "input_tokens": started.prompt_tokens})
 
 
 def usage_of(finished: Finished) -> dict[str, Any]:

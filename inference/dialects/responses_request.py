@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from inference.dialects.json_body import decode_part
-from inference.dialects.responses_answer import ResponsesAnswer
+from inference.dialects.responses_answer import CountAnswer, ResponsesAnswer
 from inference.dialects.responses_body import Body, Reasoning, grammar_of, is_there, read_body
 from inference.dialects.responses_conversation import messages_of
 from inference.dialects.responses_items import Item, Offer, Reference, Said, read_item
@@ -36,7 +36,8 @@ _PARAMS = {
 class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed body with its conversation whole. `input_items` are its own items as they came, to be stored.
 
-    `echo` holds the keys of the response object that say what was asked for. With `only_count` nothing is generated.
+    `echo` holds the keys of the response object that say what was asked for. `live` is whether the client watches,
+    which `stream` may be without. With `only_count` nothing is generated. `watch` is given every answer that is made.
     """
 
     model: str
@@ -53,7 +54,9 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     background: bool
     input_items: list[dict[str, Any]]
     echo: dict[str, Any]
+    live: bool
     only_count: bool = False
+    watch: Callable[[ResponsesAnswer], None] | None = None
 
     @property
     def default_max_tokens(self) -> int | None:
@@ -86,15 +89,25 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
             granted=granted,
             sampling=self.sampling,
             grammar=self.grammar,
-            stream=self.stream,
+            stream=self.live,
             account=account,
             key=key,
         )
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> ResponsesAnswer:
-        return ResponsesAnswer(
-            request_id, model=model, created_s=created_s, echo=self.echo, offered=self.offered, shown=self.shown
+        made = CountAnswer if self.only_count else ResponsesAnswer
+        answer = made(
+            request_id.removeprefix("req_"),
+            model=model,
+            created_s=created_s,
+            echo=self.echo,
+            offered=self.offered,
+            shown=self.shown,
+            told=self.live,
         )
+        if self.watch is not None:
+            self.watch(answer)
+        return answer
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -139,7 +152,8 @@ class Draft(msgspec.Struct, frozen=True):
         shown = _shown(body)
         return ResponsesRequest(
             model=body.model or "",
-            stream=bool(body.stream),
+            stream=bool(body.stream) and not only_count,
+            live=bool(body.stream),
             max_tokens=None if body.max_output_tokens is None else min(body.max_output_tokens, UNBOUNDED),
             messages=messages,
             tool_use=tool_use,

@@ -19,7 +19,7 @@ from inference.refusals import Refusal
 _CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-request-id, retry-after")]
 _PREFLIGHT = [
     *_CORS,
-    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"86400"),
 ]

@@ -1,0 +1,120 @@
+"""What answers under `/v1/responses`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from accounts.principals import Principal
+from inference.dialects.responses_request import Draft, ResponsesRequest, parse
+from inference.dialects.responses_stored import page_of, response_uuid
+from inference.gateway.call import call
+from inference.gateway.exchange import Exchange
+from inference.gateway.responses.kept import Kept
+from inference.gateway.responses.memory import recall
+from inference.gateway.responses.store import Stored
+from inference.gateway.runtime import Gateway
+from inference.refusals import Refusal, invalid
+
+_encode = msgspec.json.Encoder().encode
+
+DIALECT = "openai-responses"
+#: How many input items a page has at most, and where nobody says how many.
+MOST_PER_PAGE = 100
+DEFAULT_PER_PAGE = 20
+
+
+async def create(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """POST /v1/responses."""
+    exchange.require_json()
+    draft = parse(exchange.body)
+    request, prompt_bytes = await _complete(gateway, exchange, principal, draft)
+    if request.background and principal is None:
+        raise invalid("A background response belongs to an account: send an API key.", "background")
+    if principal is None or not request.store:
+        await call(gateway, exchange, principal, request, dialect=DIALECT, prompt_bytes=prompt_bytes)
+        return
+    if len(exchange.body) > gateway.responses.max_bytes:
+        raise invalid(
+            f"A response whose input is larger than {gateway.responses.max_bytes} bytes is not stored: "
+            "send `store: false`.",
+            "input",
+        )
+    kept = Kept(exchange, request, gateway.responses, account_pk=principal.account_pk)
+    try:
+        await call(gateway, kept, principal, kept.request, dialect=DIALECT, prompt_bytes=prompt_bytes)
+    except Refusal as refusal:
+        await kept.fail(refusal)
+        raise
+    except asyncio.CancelledError:
+        kept.leave()
+        raise
+
+
+async def count_input(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """POST /v1/responses/input_tokens: what the same body would come to as a prompt. Nothing is reserved or billed."""
+    exchange.require_json()
+    request, prompt_bytes = await _complete(gateway, exchange, principal, parse(exchange.body), only_count=True)
+    await call(gateway, exchange, principal, request, dialect=DIALECT, prompt_bytes=prompt_bytes)
+
+
+async def _complete(
+    gateway: Gateway, exchange: Exchange, principal: Principal | None, draft: Draft, *, only_count: bool = False
+) -> tuple[ResponsesRequest, int]:
+    """The request with all that it refers to, and how many bytes its prompt is made of."""
+    memory = await recall(gateway.responses, principal, draft)
+    request = draft.complete(
+        history=memory.history, referred=memory.referred, only_count=only_count, may_store=principal is not None
+    )
+    return request, len(exchange.body) + memory.size_bytes
+
+
+async def retrieve(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """GET /v1/responses/{id}: the response as it is now."""
+    stored = await find(gateway, exchange, principal)
+    await exchange.answer(stored.response)
+
+
+async def delete(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """DELETE /v1/responses/{id}: from now on nobody can read or continue it."""
+    response = response_uuid(exchange.item_id)
+    gone = await gateway.responses.delete(response, principal.account_pk) if response and principal else None
+    if gone is None:
+        raise unknown(exchange.item_id)
+    await exchange.answer(_encode({"id": exchange.item_id, "object": "response", "deleted": True}))
+
+
+async def list_input_items(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """GET /v1/responses/{id}/input_items: a page of them, the newest first unless `order=asc`."""
+    query = exchange.query
+    limit = query.get("limit", [str(DEFAULT_PER_PAGE)])[-1]
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST_PER_PAGE:
+        raise invalid(f"The parameter `limit` must be a number from 1 to {MOST_PER_PAGE}.", "limit")
+    order = query.get("order", ["desc"])[-1]
+    if order not in ("asc", "desc"):
+        raise invalid("The parameter `order` must be `asc` or `desc`.", "order")
+    stored = await find(gateway, exchange, principal)
+    after = query.get("after", [None])[-1]
+    page = page_of(stored.input, limit=int(limit), newest_first=order == "desc", after=after)
+    if page is None:
+        raise invalid(f"The response has no input item `{after}`.", "after")
+    await exchange.answer(page)
+
+
+async def compact(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
+    """POST /v1/responses/compact."""
+    raise Refusal("Compaction is not offered here.", status=404)
+
+
+async def find(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> Stored:
+    """The response in the path. Raises 404 for one that is not there, or not this account's."""
+    response = response_uuid(exchange.item_id)
+    stored = await gateway.responses.find(response, principal.account_pk) if response and principal else None
+    if stored is None:
+        raise unknown(exchange.item_id)
+    return stored
+
+
+def unknown(response_id: str) -> Refusal:
+    return Refusal(f"The response `{response_id[:100]}` is not stored here.", status=404)
