@@ -111,7 +111,7 @@ DIGITS = "0193" + "ab" * 14
 
 
 def answer_for(story: Story) -> ResponsesAnswer:
-    request = parse(body(**story.asked)).complete()
+    request = parse(body(stream=True, **story.asked)).complete()
     answer = request.answer(DIGITS, model="m", created_s=1_700_000_000)
     answer.clock = lambda: 1_700_000_009.5
     return answer
