@@ -6,9 +6,11 @@ import logging
 
 from inference import grants
 from inference.engine import checks, grammar_definitions
+from inference.engine.conversations import PromptError
 from inference.engine.generation import Generation
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
+from inference.engine.prompts import TemplateFailedError
 from inference.events import Failed
 from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
 from inference.requests import GenerationRequest
@@ -27,10 +29,8 @@ def admit(
         return not_loaded(request.model)
     try:
         return checks.refusal(request, model) or _admit(request, model, deadline)
-    except GrammarError as fault:
-        return checks.invalid(grammar_field(request.grammar), str(fault))
-    except GrammarBusyError as fault:
-        return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
+    except (GrammarError, GrammarBusyError, PromptError, TemplateFailedError) as fault:
+        return _told(fault, request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a tokenizer in Rust panics with what is no Exception
@@ -39,23 +39,32 @@ def admit(
 
 
 def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Failed:
-    prompt_ids = _prompt_ids(request, model)
-    if not prompt_ids:
+    prompt = model.prompts.of(request)[0]
+    tokens = len(prompt.token_ids)
+    if not tokens:
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
-    if len(prompt_ids) > model.limits.prompt_tokens:
-        return too_long(len(prompt_ids), model)
-    bound = min(request.max_tokens, model.limits.context_tokens - len(prompt_ids))
-    over_grant = grants.refusal(request, prompt_tokens=len(prompt_ids), bound=bound)
+    if tokens > model.limits.prompt_tokens:
+        return too_long(tokens, model)
+    bound = min(request.max_tokens, model.limits.context_tokens - tokens)
+    over_grant = grants.refusal(request, prompt_tokens=tokens, bound=bound)
     return over_grant or Generation(
-        request, model, prompt_ids, bound=bound, deadline=deadline, constraint=_constraint(request, model)
+        request, model, prompt, bound=bound, deadline=deadline, constraint=_constraint(request, model)
     )
 
 
-def _prompt_ids(request: GenerationRequest, model: LoadedModel) -> list[int]:
-    if not request.prompts:
-        return model.prompts.encode(request.messages)
-    prompt = request.prompts[0]
-    return model.prompts.encode_text(prompt) if isinstance(prompt, str) else prompt
+def _told(
+    fault: GrammarError | GrammarBusyError | PromptError | TemplateFailedError, request: GenerationRequest
+) -> Failed:
+    """What a client is told that was refused for a reason of its own."""
+    match fault:
+        case GrammarError():
+            return checks.invalid(grammar_field(request.grammar), str(fault))
+        case GrammarBusyError():
+            return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
+        case PromptError():
+            return checks.invalid(fault.param, str(fault))
+        case TemplateFailedError():
+            return Failed("template_render_failed", str(fault), {"model_id": request.model}, param="tools")
 
 
 def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:

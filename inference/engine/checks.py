@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import RESERVED
 from inference.events import Failed
 from inference.requests import GenerationRequest
 
@@ -34,6 +35,8 @@ def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
         for token in ids:
             if not 0 <= token < width:
                 yield invalid(field, f"`{field}` names token {token}, but this model's are 0 to {width - 1}.")
+    for field in sorted(RESERVED & request.template_kwargs.keys()):
+        yield invalid("chat_template_kwargs", f"`chat_template_kwargs` may not set `{field}`.")
     for token, bias in sampling.logit_bias.items():
         if not math.isfinite(bias):
             yield invalid("logit_bias", f"`logit_bias` of token {token} is not finite.")

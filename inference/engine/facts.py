@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 import msgspec
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from inference.engine.families import Family
 
 #: Positions of a model that names no maximum.
 _UNSTATED_CONTEXT_TOKENS = 16384
@@ -35,13 +36,13 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 def facts_of(
     network: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    family: Family,
     *,
     parameters: int,
     load_seconds: float,
     attention: str,
     quant: str,
 ) -> ModelFacts:
-    template = template_text(tokenizer)
     return ModelFacts(
         architecture=type(network).__name__,
         dtype=str(network.dtype).removeprefix("torch."),
@@ -49,9 +50,9 @@ def facts_of(
         quant=quant,
         parameters=parameters,
         maximum_context_tokens=maximum_context_tokens(network.config),
-        chat_template="model" if template else "default",
-        tool_call=bool(re.search(r"\btools\b|<tool_call>", template)),
-        reasoning="<think>" in template or "<think>" in tokenizer.get_added_vocab(),
+        chat_template="model" if tokenizer.chat_template else "default",
+        tool_call=family.declared,
+        reasoning=family.reasoning is not None,
         load_seconds=round(load_seconds, 2),
         capabilities=["text"],
     )
@@ -61,12 +62,6 @@ def maximum_context_tokens(config: PretrainedConfig) -> int:
     """The positions the model was made for."""
     stated: Any = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
     return int(stated) if stated else _UNSTATED_CONTEXT_TOKENS
-
-
-def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The chat template, or all of them where a model has several by name; empty where it has none."""
-    template = tokenizer.chat_template
-    return "\n".join(template.values()) if isinstance(template, dict) else template or ""
 
 
 def end_token_ids(network: PreTrainedModel) -> frozenset[int]:

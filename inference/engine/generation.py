@@ -9,6 +9,7 @@ from inference import grants
 from inference.engine.blocks import BlockTable
 from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import Rendered
 from inference.engine.sampler import Chosen
 from inference.engine.sequence import Sequence
 from inference.events import (
@@ -54,7 +55,7 @@ class Generation:
         self,
         request: GenerationRequest,
         model: LoadedModel,
-        prompt_ids: list[int],
+        prompt: Rendered,
         *,
         bound: int,
         deadline: float | None = None,
@@ -71,7 +72,7 @@ class Generation:
         self.started = False
         self._told = False
         self._prompt_read = False
-        self._prompt_tokens = len(prompt_ids)
+        self._prompt_tokens = len(prompt.token_ids)
         self._reasons: set[ChoiceReason] = set()
         most_tokens = grants.most_tokens(request, prompt_tokens=self._prompt_tokens, bound=bound)
         self.sequences = [
@@ -79,7 +80,7 @@ class Generation:
                 index,
                 request,
                 model,
-                prompt_ids,
+                prompt,
                 most_tokens=most_tokens,
                 constraint=constraint.fork() if constraint and index else constraint,
             )

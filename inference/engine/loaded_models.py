@@ -106,6 +106,7 @@ class LoadedModels:
             facts=facts_of(
                 runner.network,
                 tokenizer,
+                prompts.family,
                 parameters=ready.parameters,
                 load_seconds=load_seconds,
                 attention=runner.attention,

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from inference.engine.facts import ModelFacts
+from inference.engine.families import Family
 from inference.engine.grammar import Grammars
 from inference.engine.limits import ModelLimits
 from inference.engine.prompts import Prompts
@@ -34,6 +35,10 @@ class LoadedModel:
     def is_again(self, other: LoadedModel) -> bool:
         """Whether it is the other one, or what was loaded for it when the device had broken."""
         return self.prompts is other.prompts
+
+    @property
+    def family(self) -> Family:
+        return self.prompts.family
 
     @property
     def network(self) -> PreTrainedModel:

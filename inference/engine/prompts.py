@@ -1,21 +1,31 @@
-"""From messages to the tokens that a model reads: chat template, then tokenizer."""
+"""From a request to the tokens that a model reads: chat template, then tokenizer."""
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from inference.requests import Message
+from inference.engine import conversations
+from inference.engine.families import CallForm, family_of, template_text
+from inference.engine.loading import first_sentence
+from inference.engine.rendering import Conversation, Rendered, Renderer
+from inference.requests import GenerationRequest, Message, Tool
 
 logger = logging.getLogger(__name__)
 
+#: Below DEBUG: what clients wrote.
+TRACE = 5
+_LONGEST_TRACE = 8192
+
 DEFAULT_TEMPLATE = (Path(__file__).parent / "default_template.jinja").read_text()
+
+
+class TemplateFailedError(Exception):
+    """A conversation with tools for which the model's template has no prompt; the message is for the client."""
 
 
 class Prompts:
@@ -24,72 +34,102 @@ class Prompts:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model_id: str) -> None:
         self._tokenizer = tokenizer
         self._model_id = model_id
-        # A tokenizer is not safe to share: each call first sets its truncation and padding.
-        self._one_at_a_time = threading.Lock()
+        self.family = family_of(template_text(tokenizer), tokenizer.get_added_vocab())
+        self._renderer = Renderer(tokenizer, self.family)
         self.chat_template: Literal["model", "default"] = "model" if tokenizer.chat_template else "default"
         if self.chat_template == "default":
             logger.warning("%s has no chat template of its own: it gets the plain default one", model_id)
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The prompt's tokens, up to and including the opening of the answer."""
-        ready = [with_argument_objects(message) for message in with_one_system_message(messages)]
-        if self.chat_template == "model":
-            try:
-                return self._apply(ready, None)
-            except Exception as fault:
-                logger.warning(
-                    "%s: its chat template failed (%s): the plain default one is used", self._model_id, fault
-                )
-        return self._apply(ready, DEFAULT_TEMPLATE)
-
-    def encode_text(self, prompt: str) -> list[int]:
-        """The tokens of a prompt that is whole as it is, behind the token that begins every text of the model's."""
-        with self._one_at_a_time:
-            return cast(list[int], self._tokenizer.encode(prompt))
-
-    def _apply(self, messages: list[Message], template: str | None) -> list[int]:
-        """transformers renders in a sandbox. The spelling of a control token in a client's text stays ordinary text."""
-        with self._one_at_a_time:
-            ids = self._tokenizer.apply_chat_template(
-                messages,
-                chat_template=template,
-                add_generation_prompt=True,
-                sanitize_control_tokens=True,
-                return_dict=False,
+    def of(self, request: GenerationRequest) -> list[Rendered]:
+        """What a request asks to be continued: its texts as they are, or its messages as the template writes them."""
+        if request.prompts:
+            return [Rendered(self._whole(prompt)) for prompt in request.prompts]
+        offered = request.tool_use is not None and request.tool_use.choice != "none"
+        return [
+            self.encode(
+                request.messages,
+                tools=request.tool_use.tools if request.tool_use and offered else (),
+                fields=request.template_kwargs,
+                continue_last=request.continue_last,
             )
-        return cast(list[int], ids)
+        ]
+
+    def _whole(self, prompt: str | list[int]) -> list[int]:
+        return self._renderer.encode_text(prompt) if isinstance(prompt, str) else prompt
+
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        fields: dict[str, Any] | None = None,
+        continue_last: bool = False,
+    ) -> Rendered:
+        """The prompt's tokens, up to and including the opening of the answer.
+
+        `fields` reach the template by their names. Raises TemplateFailedError where the tools cannot be told, and
+        PromptError for what cannot be put into any prompt.
+        """
+        ready = conversations.conversation(messages, call_id=self._call_id)
+        last = ready[-1] if ready else {}
+        continues = continue_last and last.get("role") == "assistant"
+        if continues and not (last.get("content") or last.get("reasoning_content")):
+            ready, continues = ready[:-1], False
+        offered = conversations.tool_objects(tools) or None
+        text = self._render(Conversation(ready, offered, fields or {}, continues))
+        self._trace(text, len(tools))
+        return self._renderer.encode(text, continues=continues)
+
+    @property
+    def _call_id(self) -> Callable[[str], str]:
+        return conversations.nine_characters if self.family.calls.form is CallForm.MISTRAL else str
+
+    def _render(self, conversation: Conversation) -> str:
+        """By the first form of the conversation that the model's own template takes."""
+        if self.chat_template == "default":
+            return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+        template = self._tokenizer.get_chat_template(tools=conversation.tools)
+        faults: list[Exception] = []
+        for form in _forms(conversation):
+            try:
+                text = self._renderer.render(template, form)
+            except Exception as fault:
+                faults.append(fault)
+                continue
+            if form.tools and text == self._without_tools(template, form):
+                raise TemplateFailedError("The chat template of this model does not know tools.")
+            return text
+        said = first_sentence(faults[0])
+        if conversation.tools:
+            raise TemplateFailedError(f"The chat template of this model failed with these tools: {said}.")
+        logger.warning("%s: its chat template failed (%s): the plain default one is used", self._model_id, said)
+        return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+
+    def _without_tools(self, template: str, conversation: Conversation) -> str | None:
+        try:
+            return self._renderer.render(template, conversation._replace(tools=None))
+        except Exception:
+            return None
+
+    def _trace(self, text: str, tools: int) -> None:
+        if logger.isEnabledFor(TRACE):
+            logger.log(
+                TRACE,
+                "%s: prompt of %d characters, %d tools: %.*s",
+                self._model_id,
+                len(text),
+                tools,
+                _LONGEST_TRACE,
+                text,
+            )
 
 
-def with_one_system_message(messages: Sequence[Message]) -> list[Message]:
-    """Fold every system and developer message into one in front: templates reject any other place."""
-    system = [message for message in messages if message["role"] in ("system", "developer")]
-    if not system:
-        return list(messages)
-    text = "\n\n".join(message["content"] for message in system if message.get("content"))
-    others = [message for message in messages if message["role"] not in ("system", "developer")]
-    return [{"role": "system", "content": text}, *others]
-
-
-def with_argument_objects(message: Message) -> Message:
-    """Tool-call arguments that came as JSON strings become objects, as templates expect them."""
-    if not message.get("tool_calls"):
-        return message
-    return {**message, "tool_calls": [_with_arguments_object(call) for call in message["tool_calls"]]}
-
-
-def _with_arguments_object(call: dict[str, Any]) -> dict[str, Any]:
-    function = call.get("function", {})
-    if not isinstance(function.get("arguments"), str):
-        return call
-    return {**call, "function": {**function, "arguments": arguments_object(function["arguments"])}}
-
-
-def arguments_object(text: str) -> dict[str, Any]:
-    """The object that a string of arguments spells; nothing is `{}`, and what is no object is kept under `_raw`."""
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    return value if isinstance(value, dict) else {"_raw": text}
+def _forms(conversation: Conversation) -> Iterator[Conversation]:
+    """A conversation as it is, then in what forms stricter templates take it."""
+    yield conversation
+    messages = conversation.messages
+    if any(len(message.get("tool_calls", ())) > 1 for message in messages):
+        messages = conversations.with_calls_one_by_one(messages)
+        yield conversation._replace(messages=messages)
+    if messages and messages[0]["role"] == "system":
+        yield conversation._replace(messages=conversations.with_system_in_first_question(messages))

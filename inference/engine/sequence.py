@@ -8,6 +8,7 @@ from inference.engine.blocks import BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.grammar import Constraint
 from inference.engine.model import LoadedModel
+from inference.engine.rendering import Rendered
 from inference.engine.runner import Part
 from inference.engine.sampler import Chosen, SamplerRow
 from inference.engine.stops import StopStrings
@@ -38,12 +39,14 @@ class Sequence:
         index: int,
         request: GenerationRequest,
         model: LoadedModel,
-        prompt_ids: list[int],
+        prompt: Rendered,
         *,
         most_tokens: int,
         constraint: Constraint | None = None,
     ) -> None:
+        prompt_ids = prompt.token_ids
         self.index = index
+        self.thinking = prompt.thinking
         self.running = False
         self.begun = False
         self.ended = False

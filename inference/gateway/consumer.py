@@ -23,7 +23,7 @@ from inference.gateway.endpoints import find_endpoint
 from inference.gateway.exchange import Exchange
 from inference.gateway.principals import no_key
 from inference.gateway.runtime import Gateway
-from inference.refusals import Refusal, unavailable
+from inference.refusals import Draining, Refusal
 
 log = structlog.get_logger(__name__)
 trace = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class V1Consumer(AsyncConsumer):
         if too_large:
             raise Refusal(f"The request body is larger than {MOST_BODY_BYTES} bytes.", status=413)
         if self._gateway.draining:
-            raise unavailable("This gateway is shutting down; another one takes new requests.", retry_after_s=5)
+            raise Draining
         if trace.isEnabledFor(TRACE):
             trace.log(
                 TRACE,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from accounts.principals import Principal
-from inference.dialects import openai_chat
+from inference.dialects import messages, messages_count, openai_chat
 from inference.dialects.dialect import Parse
 from inference.gateway import models_list
 from inference.gateway.call import call
@@ -36,6 +36,8 @@ _PATHS: dict[str, Methods] = {
     "/v1/responses": {"POST": responses.create},
     "/v1/responses/input_tokens": {"POST": responses.count_input},
     "/v1/responses/compact": {"POST": responses.compact},
+    "/v1/messages": {"POST": calls("anthropic", messages.parse)},
+    "/v1/messages/count_tokens": {"POST": calls("anthropic", messages_count.parse)},
     "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
 }
 #: Paths with an id in them, which the endpoint finds in `exchange.item_id`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inference.dialects import openai_errors
+from inference.dialects import anthropic_errors, openai_errors
 from inference.dialects.dialect import Envelope
 
 
@@ -14,4 +14,4 @@ def speaks_anthropic(path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def envelope_of(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Envelope:
     """How a request is refused, whichever part of it was wrong."""
-    return openai_errors
+    return anthropic_errors if speaks_anthropic(path, headers) else openai_errors

@@ -216,11 +216,11 @@ def test_numbers_that_are_none_stay_with_the_request_that_made_them(endless: Pat
     engine.load("tiny", str(endless))
     network = engine._models["tiny"].network
     alone = text_of(list(engine.stream(request_for("alone", max_tokens=60))))
-    marked = engine._models["tiny"].prompts.encode([{"role": "user", "content": "Ω"}])
+    marked = engine._models["tiny"].prompts.encode([{"role": "user", "content": "Ω"}]).token_ids
     poison = next(
         token
         for token in marked
-        if token not in engine._models["tiny"].prompts.encode([{"role": "user", "content": "Hello!"}])
+        if token not in engine._models["tiny"].prompts.encode([{"role": "user", "content": "Hello!"}]).token_ids
     )
     with torch.no_grad():
         network.get_input_embeddings().weight[poison] = float("nan")

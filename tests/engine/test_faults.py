@@ -56,23 +56,20 @@ def raise_for(when: Callable[..., bool], original: Callable[..., Any], fault: Ba
 
 
 def tokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
-    inner = engine._models["tiny"].prompts._tokenizer
-    whole = raise_for(lambda text, *_, **__: MARK in text, inner.__call__, RuntimeError(SECRET))
-    patch.setattr(type(inner), "__call__", lambda _self, *args, **kwargs: whole(*args, **kwargs))
+    inner = type(engine._models["tiny"].prompts._tokenizer)
+    patch.setattr(inner, "encode", raise_for(lambda _self, text, **_: MARK in text, inner.encode, RuntimeError(SECRET)))
 
 
 def tokenizer_panic(patch: pytest.MonkeyPatch, engine: Engine) -> None:
     prompts = engine._models["tiny"].prompts
-    broken = raise_for(lambda messages: messages[0]["content"] == MARK, prompts.encode, BaseException(SECRET))
+    broken = raise_for(lambda messages, **_: messages[0]["content"] == MARK, prompts.encode, BaseException(SECRET))
     patch.setattr(prompts, "encode", broken)
 
 
 def template(patch: pytest.MonkeyPatch, engine: Engine) -> None:
-    inner = engine._models["tiny"].prompts._tokenizer
-    broken = raise_for(
-        lambda messages, **_: messages[0]["content"] == MARK, inner.apply_chat_template, KeyError(SECRET)
-    )
-    patch.setattr(inner, "apply_chat_template", broken)
+    renderer = engine._models["tiny"].prompts._renderer
+    broken = raise_for(lambda _, asked: asked.messages[0]["content"] == MARK, renderer.render, KeyError(SECRET))
+    patch.setattr(renderer, "render", broken)
 
 
 def panic(*_args: Any, **_kwargs: Any) -> None:
@@ -116,7 +113,7 @@ def detokenizer_panic(patch: pytest.MonkeyPatch, engine: Engine) -> None:
 
 def break_detokenizer(patch: pytest.MonkeyPatch, engine: Engine, fault: BaseException) -> None:
     prompts = engine._models["tiny"].prompts
-    ids = prompts.encode([{"role": "user", "content": MARK}])
+    ids = prompts.encode([{"role": "user", "content": MARK}]).token_ids
     init = Detokenizer.__init__
     own: list[Detokenizer] = []
 

@@ -193,7 +193,7 @@ def test_keys_of_an_account_share_what_it_has_read(engine: Stepped) -> None:
 def test_a_second_turn_finds_the_first_answer_too(engine: Stepped) -> None:
     engine.answer("first", LONG, max_tokens=100)
     first_tokens = started(engine, "first").prompt_tokens
-    token_ids = engine.model.prompts.encode([{"role": "user", "content": LONG}])
+    token_ids = engine.model.prompts.encode([{"role": "user", "content": LONG}]).token_ids
     answer_ids = engine.model.tokenizer.encode(engine.listener.text("first"), add_special_tokens=False).ids
     table = BlockTable(engine.model.runner.pool)
     known = len(table.known_blocks([*token_ids, *answer_ids])) * BLOCK_TOKENS

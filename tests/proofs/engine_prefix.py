@@ -46,7 +46,7 @@ def chat(engine: Engine, number: int) -> tuple[float, float, float]:
 
 def _characters(engine: Engine, text: str) -> int:
     """How much of the text makes about PROMPT_TOKENS tokens."""
-    tokens = len(engine._models["m"].prompts.encode(asked(text)))
+    tokens = len(engine._models["m"].prompts.encode(asked(text)).token_ids)
     return int(len(text) * PROMPT_TOKENS / tokens)
 
 

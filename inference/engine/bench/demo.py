@@ -71,7 +71,7 @@ def _prompt_ids(folder: Path) -> list[int]:
     from inference.engine.prompts import Prompts
     from inference.engine.weights import read_tokenizer
 
-    return Prompts(read_tokenizer(folder), "demo").encode(_QUESTION)
+    return Prompts(read_tokenizer(folder), "demo").encode(_QUESTION).token_ids
 
 
 def _engine_rates(engine: Engine, model: str, tokens: int, name: str) -> tuple[float, float]:
