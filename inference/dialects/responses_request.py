@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,7 +37,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed body with its conversation whole. `input_items` are its own items as they came, to be stored.
 
     `echo` holds the keys of the response object that say what was asked for. `live` is whether the client watches,
-    which `stream` may be without. With `only_count` nothing is generated. `watch` is given every answer that is made.
+    which `stream` may be without. With `only_count` nothing is generated. `prepared` is the answer that every attempt
+    adds to, where somebody follows it from outside.
     """
 
     model: str
@@ -56,7 +57,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     echo: dict[str, Any]
     live: bool
     only_count: bool = False
-    watch: Callable[[ResponsesAnswer], None] | None = None
+    prepared: ResponsesAnswer | None = None
 
     @property
     def default_max_tokens(self) -> int | None:
@@ -95,19 +96,18 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> ResponsesAnswer:
+        if self.prepared is not None:
+            return self.prepared
         made = CountAnswer if self.only_count else ResponsesAnswer
-        answer = made(
+        return made(
             request_id.removeprefix("req_"),
             model=model,
             created_s=created_s,
             echo=self.echo,
             offered=self.offered,
             shown=self.shown,
-            told=self.live,
+            told=self.live or self.background,
         )
-        if self.watch is not None:
-            self.watch(answer)
-        return answer
 
 
 class Draft(msgspec.Struct, frozen=True):

@@ -43,6 +43,7 @@ _PATHS: dict[str, Methods] = {
 #: Paths with an id in them, which the endpoint finds in `exchange.item_id`.
 _ITEM_PATHS: dict[re.Pattern[str], Methods] = {
     re.compile(r"/v1/responses/(?P<id>[^/]+)"): {"GET": responses.retrieve, "DELETE": responses.delete},
+    re.compile(r"/v1/responses/(?P<id>[^/]+)/cancel"): {"POST": responses.cancel},
     re.compile(r"/v1/responses/(?P<id>[^/]+)/input_items"): {"GET": responses.list_input_items},
     re.compile(r"/v1/models/(?P<id>.+)"): {"GET": models_list.one_model, "HEAD": models_list.one_model},
 }

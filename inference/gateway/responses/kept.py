@@ -28,18 +28,15 @@ class Kept:
     """
 
     def __init__(self, exchange: Exchange, request: ResponsesRequest, store: ResponseStore, *, account_pk: int) -> None:
+        self._answer = request.answer(exchange.request_id, model=request.model, created_s=int(exchange.came_at))
         #: What the call is made with.
-        self.request = msgspec.structs.replace(request, stream=True, watch=self._take)
+        self.request = msgspec.structs.replace(request, stream=True, prepared=self._answer)
         self._exchange = exchange
         self._live = request.stream
         self._store = store
         self._account_pk = account_pk
-        self._answer: ResponsesAnswer | None = None
         self._last: bytes | None = None
         self._saved = False
-
-    def _take(self, answer: ResponsesAnswer) -> None:
-        self._answer = answer
 
     # -- as the call sees it -----------------------------------------------------------------------
 
@@ -79,9 +76,8 @@ class Kept:
             await self._exchange.send(frames)
 
     async def send_last(self, frames: bytes) -> None:
-        assert self._answer is not None, "there is an answer by now"
         self._saved = True
-        await self._store.save_in_time(self._row(self._answer))
+        await self._store.save_in_time(self._row())
         if self._live:
             await self._exchange.send_last(frames)
         else:
@@ -91,31 +87,32 @@ class Kept:
 
     async def fail(self, refusal: Refusal) -> None:
         """The stream is told by whoever catches the refusal; here it becomes what is stored and what is told."""
-        if self._live and self._exchange.status is not None and self._answer is not None and not self._saved:
+        if self._live and self._exchange.status is not None and not self._saved:
             self._saved = True
             self._last = self._answer.broken(refusal)
-            await self._store.save_in_time(self._row(self._answer))
+            await self._store.save_in_time(self._row())
 
     def leave(self) -> None:
         """The client has gone: what was made is kept, with the count that its neuron comes to."""
-        if self._answer is not None and not self._saved:
+        attempt = self.attempt
+        if attempt is not None and attempt.started and not self._saved:
             self._saved = True
-            self._store.spawn(self._keep_what_was_made(self._answer, self.attempt))
+            self._store.spawn(self._keep_what_was_made(attempt))
 
-    async def _keep_what_was_made(self, answer: ResponsesAnswer, attempt: Attempt | None) -> None:
-        counts = None
-        if attempt is not None:
-            with contextlib.suppress(TimeoutError):
-                await attempt.conclusion(LAST_WORD_LIMIT_S)
-            counts = Finished("cancelled", *attempt.usage)
-        answer.give_up(counts)
-        await self._store.save_in_time(self._row(answer))
+    async def _keep_what_was_made(self, attempt: Attempt) -> None:
+        with contextlib.suppress(TimeoutError):
+            await attempt.conclusion(LAST_WORD_LIMIT_S)
+        self._answer.give_up(Finished("cancelled", *attempt.usage))
+        await self._store.save_in_time(self._row())
 
-    def _row(self, answer: ResponsesAnswer) -> NewResponse:
-        return new_response(answer, self.request, self.id, self._account_pk)
+    def _row(self) -> NewResponse:
+        return new_response(self._answer, self.request, self.id, self._account_pk)
 
 
-def new_response(answer: ResponsesAnswer, request: ResponsesRequest, id_: UUID, account_pk: int) -> NewResponse:
+def new_response(
+    answer: ResponsesAnswer, request: ResponsesRequest, id_: UUID, account_pk: int, *, gateway: str = ""
+) -> NewResponse:
+    """The row of a response as it is now. `gateway` is the one that runs it in the background."""
     previous = request.echo["previous_response_id"]
     return NewResponse(
         id=id_,
@@ -126,5 +123,7 @@ def new_response(answer: ResponsesAnswer, request: ResponsesRequest, id_: UUID, 
         response=answer.encoded(),
         input=input_items(request.input_items, id_.hex),
         created_s=answer.created_s,
+        background=request.background,
         continuable=request.store,
+        gateway=gateway,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -162,8 +163,17 @@ class ResponseStore:
         await self._ask(_INSERT, self._values(row))
 
     async def update(self, response: UUID, status: str, body: bytes) -> bool:
-        """Step on a response that runs; false if somebody else has ended or deleted it. Raises psycopg.Error."""
-        return await self._execute(_UPDATE, (status, body, len(body), response)) == 1
+        """Step on a response that runs, however long the database takes; false if somebody has ended or deleted it."""
+        while True:
+            try:
+                return await self._execute(_UPDATE, (status, body, len(body), response)) == 1
+            except (*OUTAGE, PoolTimeout):
+                await asyncio.sleep(RETRY_PERIOD_S)
+
+    async def update_in_time(self, response: UUID, status: str, body: bytes) -> None:
+        """The same for a step that nobody has to see: left out if the database does not answer."""
+        with contextlib.suppress(*OUTAGE, PoolTimeout):
+            await self._execute(_UPDATE, (status, body, len(body), response))
 
     def _values(self, row: NewResponse) -> tuple[Any, ...]:
         created = datetime.fromtimestamp(row.created_s, UTC)
