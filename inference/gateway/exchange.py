@@ -19,7 +19,7 @@ from inference.refusals import Refusal
 _CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-request-id, retry-after")]
 _PREFLIGHT = [
     *_CORS,
-    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"86400"),
 ]
@@ -65,6 +65,8 @@ class Exchange:
         #: The attempt that answers, once there is one.
         self.attempt: Attempt | None = None
         self.facts: dict[str, Any] = {}
+        #: Its work goes on behind the answer; whoever does it makes the record.
+        self.goes_on = False
         self._send = send
         self._query: bytes = scope.get("query_string", b"")
         #: How the stream that has opened says that it cannot go on.
