@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu
+	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu proof-fuzz proof-leaving
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -91,6 +91,12 @@ proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens again
 
 proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
 	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/test_schedule_property.py $(ARGS)
+
+proof-fuzz: $(DEV)  ## Send 20,000 requests with something wrong in each, in every dialect. ARGS="--requests 500 --seed 7"
+	@$(PYTHON) -m tests.proofs.fuzz $(ARGS)
+
+proof-leaving: $(DEV)  ## Let 500 clients leave at random points: all is settled, and the engine is idle at once
+	@$(PYTHON) -m tests.proofs.leaving $(ARGS)
 
 proof-gpu: $(DEV)  ## Run what needs a GPU: tests, attention by kernel, the bench. Install with EXTRA=gpu first
 	@$(PYTHON) -m tests.proofs.gpu $(ARGS)

@@ -30,8 +30,8 @@ NOTHING_OPEN_WITHIN_S = 60.0
 class Proving(Up):
     """An `up` with prices, whose books and processes can be looked at."""
 
-    def __init__(self, folder: Path, model: Path, *, gateways: int, workers: int) -> None:
-        super().__init__(folder, model, "--gateways", str(gateways), "--workers", str(workers))
+    def __init__(self, folder: Path, model: Path, *, gateways: int, workers: int, **settings: str) -> None:
+        super().__init__(folder, model, "--gateways", str(gateways), "--workers", str(workers), **settings)
         self._gateways, self._workers = gateways, workers
 
     def prepare(self) -> None:
@@ -101,14 +101,14 @@ def _is_ready(url: str) -> bool:
 
 
 @contextmanager
-def proving(*, gateways: int, workers: int) -> Iterator[Proving]:
+def proving(*, gateways: int, workers: int, **settings: str) -> Iterator[Proving]:
     with (
         tempfile.TemporaryDirectory(prefix="helexa-proof-") as folder,  # short, and others may pass through it
         tempfile.TemporaryDirectory(prefix="helexa-model-") as models,
     ):
         Path(folder).chmod(0o711)
         model = tiny_model(Path(models) / "tiny", eos=False)
-        running = Proving(Path(folder), model, gateways=gateways, workers=workers)
+        running = Proving(Path(folder), model, gateways=gateways, workers=workers, **settings)
         try:
             running.prepare()
             running.wait_well()
