@@ -62,9 +62,7 @@ export ANTHROPIC_API_KEY=<key>
 from anthropic import Anthropic
 
 client = Anthropic()
-message = client.messages.create(
-    model="<model>", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}]
-)
+message = client.messages.create(model="<model>", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
 print(message.content[0].text)
 """,
         ),

@@ -73,12 +73,12 @@ class Prompts:
         ready = conversations.conversation(messages, call_id=self._call_id)
         last = ready[-1] if ready else {}
         continues = continue_last and last.get("role") == "assistant"
+        conversation = Conversation(ready, conversations.tool_objects(tools) or None, fields or {}, continues)
         if continues and not (last.get("content") or last.get("reasoning_content")):
-            ready, continues = ready[:-1], False
-        offered = conversations.tool_objects(tools) or None
-        text = self._render(Conversation(ready, offered, fields or {}, continues))
+            conversation = _with_an_answer_to_come(conversation)
+        text = self._render(conversation)
         self._trace(text, len(tools))
-        return self._renderer.encode(text, continues=continues)
+        return self._renderer.encode(text, continues=conversation.continues)
 
     @property
     def _call_id(self) -> Callable[[str], str]:
@@ -87,7 +87,7 @@ class Prompts:
     def _render(self, conversation: Conversation) -> str:
         """By the first form of the conversation that the model's own template takes."""
         if self.chat_template == "default":
-            return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+            return self._render_plainly(conversation)
         template = self._tokenizer.get_chat_template(tools=conversation.tools)
         faults: list[Exception] = []
         for form in _forms(conversation):
@@ -105,7 +105,12 @@ class Prompts:
         if conversation.tools:
             raise TemplateFailedError(f"The chat template of this model failed with these tools: {said}.")
         logger.warning("%s: its chat template failed (%s): the plain default one is used", self._model_id, said)
-        return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+        return self._render_plainly(conversation)
+
+    def _render_plainly(self, conversation: Conversation) -> str:
+        """What is thought is not shown by this one, and so cannot be continued."""
+        plain = _with_an_answer_to_come(conversation) if conversation.continues_reasoning else conversation
+        return self._renderer.render(DEFAULT_TEMPLATE, plain)
 
     def _without_tools(self, template: str, conversation: Conversation) -> str | None:
         try:
@@ -129,9 +134,20 @@ class Prompts:
 def _forms(conversation: Conversation) -> Iterator[Conversation]:
     """A conversation as it is, then in what forms stricter templates take it."""
     yield conversation
+    if "reasoning_effort" in conversation.fields:  # which is of few values, and not of the same everywhere
+        fields = {name: value for name, value in conversation.fields.items() if name != "reasoning_effort"}
+        conversation = conversation._replace(fields=fields)
+        yield conversation
+    if conversation.continues_reasoning:
+        conversation = _with_an_answer_to_come(conversation)
+        yield conversation
     messages = conversation.messages
     if any(len(message.get("tool_calls", ())) > 1 for message in messages):
         messages = conversations.with_calls_one_by_one(messages)
         yield conversation._replace(messages=messages)
     if messages and messages[0]["role"] == "system":
         yield conversation._replace(messages=conversations.with_system_in_first_question(messages))
+
+
+def _with_an_answer_to_come(conversation: Conversation) -> Conversation:
+    return conversation._replace(messages=conversation.messages[:-1], continues=False)

@@ -32,8 +32,8 @@ RESERVED = frozenset(
         "tools",
     }
 )
-#: What the library puts before a control token that a client spells.
-_MARK = templates.mark_control_tokens("x", re.compile("x"))[0]
+#: What the library puts around a control token that a client spells; a template may leave one of the two.
+_MARKS = re.compile("[{0}{2}]".format(*templates.mark_control_tokens("x", re.compile("x"))))
 
 
 class Conversation(NamedTuple):
@@ -43,6 +43,11 @@ class Conversation(NamedTuple):
     tools: list[dict[str, Any]] | None
     fields: dict[str, Any]
     continues: bool
+
+    @property
+    def continues_reasoning(self) -> bool:
+        """Whether the last message has been thought about and nothing of it was said."""
+        return self.continues and not self.messages[-1].get("content")
 
 
 class Rendered(NamedTuple):
@@ -74,7 +79,8 @@ class Renderer:
             tools=_marked(tools, controls),
             chat_template=template,
             add_generation_prompt=not continues,
-            continue_final_message=continues and ("content" if messages[-1].get("content") else "reasoning_content"),
+            continue_final_message=continues
+            and ("reasoning_content" if conversation.continues_reasoning else "content"),
             **{**self._tokenizer.special_tokens_map, **_marked(fields, controls)},
         )
         return cast(str, texts[0][0])
@@ -89,7 +95,7 @@ class Renderer:
             return Rendered(ids, self._reasoning is not None and self._is_inside(self._reasoning, ids, text, continues))
 
     def _encode(self, text: str) -> list[int]:
-        if _MARK not in text:
+        if not _MARKS.search(text):
             return cast(list[int], self._tokenizer.encode(text, add_special_tokens=False))
         try:
             return templates.encode_marked_chat(self._tokenizer, text)

@@ -272,3 +272,17 @@ def call_of(arguments: str, call_id: str) -> dict[str, object]:
 def test_a_whole_prompt_of_half_characters_is_one_too() -> None:
     request = GenerationRequest(id="a", model="tiny", prompts=["half \ud800"])
     assert Prompts(tiny_tokenizer(), "tiny").of(request)[0].token_ids
+
+
+def test_reasoning_that_a_template_does_not_show_is_not_continued() -> None:
+    half = [USER, {"role": "assistant", "content": "", "reasoning_content": "They greet"}]
+    for tokenizer in (tiny_tokenizer(), tiny_tokenizer(chat_template=False)):
+        prompts = Prompts(tokenizer, "tiny")
+        assert prompts.encode(half, continue_last=True) == prompts.encode([USER])
+
+
+def test_an_effort_that_a_template_does_not_know_is_left_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    prompts = Prompts(family_tokenizer("qwen3.8"), "qwen3.8")
+    assert prompts.encode([USER], fields={"reasoning_effort": "minimal"}) == prompts.encode([USER])
+    assert prompts.encode([USER], fields={"reasoning_effort": "low"}) != prompts.encode([USER])
+    assert "plain default" not in caplog.text
