@@ -13,10 +13,11 @@ from inference.requests import GenerationRequest
 def refusal(request: GenerationRequest, *, prompt_tokens: int, bound: int) -> Failed | None:
     """What the gateway is told of a request that may need more than it was granted; None for one that may run.
 
-    `bound` is the most tokens of one sequence, cut to what the context leaves. With these two numbers the gateway
-    extends the reservation to exactly what is needed, or refuses the client itself: no client sees this code.
+    `prompt_tokens` are those of all its prompts, and `bound` is the most tokens of one sequence, cut to what the
+    context leaves. With these two numbers the gateway extends the reservation to exactly what is needed, or refuses the
+    client itself: no client sees this code.
     """
-    needed = prompt_tokens + bound * request.n
+    needed = prompt_tokens + bound * request.sequences
     if request.granted is None or needed <= request.granted:
         return None
     return Failed(
@@ -30,4 +31,4 @@ def most_tokens(request: GenerationRequest, *, prompt_tokens: int, bound: int) -
     """The most tokens that one sequence may sample: its bound, and never more than its share of the grant."""
     if request.granted is None:
         return bound
-    return max(0, min(bound, (request.granted - prompt_tokens) // request.n))
+    return max(0, min(bound, (request.granted - prompt_tokens) // request.sequences))

@@ -70,7 +70,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     `n` sequences, its choices, continue the one prompt. `max_tokens` is the output bound of each of them; the engine
     never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
     tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
-    `stop` holds up to four strings, none of which appears in the text; `stop_token_ids` end an answer as the model's
+    `stop` holds strings, none of which appears in the text; `stop_token_ids` end an answer as the model's
     own end tokens do, which `ignore_eos` makes ordinary ones, for benchmarks. `stream` false lets a neuron send larger
     pieces.
     `prompts` are whole texts, or their tokens, instead of `messages`, and pass through no chat template: what spells a
@@ -108,3 +108,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     key: str | None = None
     priority: int = 0
     timeout_s: float | None = None
+
+    @property
+    def sequences(self) -> int:
+        """How many answers there are: `n` for each of the prompts."""
+        return self.n * max(1, len(self.prompts))

@@ -6,6 +6,8 @@ travel together, as one entry: an entry per token costs four times as much (DESI
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from inference.events import Event
@@ -57,8 +59,14 @@ class Order(msgspec.Struct, frozen=True):
 #: Attempt id, sequence number of the event within the attempt (from 0, without gaps), event.
 Published = tuple[str, int, Event]
 
-encode_orders = msgspec.json.Encoder().encode
+encode_order = msgspec.json.Encoder().encode
 decode_orders = msgspec.json.Decoder(list[Order]).decode
+
+
+def together(encoded: Iterable[bytes]) -> bytes:
+    """Orders that travel together, each encoded by itself: one that cannot be concerns nobody else."""
+    return b"[" + b",".join(encoded) + b"]"
+
 
 encode_published = msgspec.msgpack.Encoder().encode
 decode_published = msgspec.msgpack.Decoder(list[Published]).decode

@@ -5,10 +5,10 @@ The gateway reserves, routes, tries again and settles alike for all of them; wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from inference.dialects.assembly import Choice
+from inference.dialects.assembly import Assembly
 from inference.events import Ended, Finished, Piece, PromptLogprobs, Started
 from inference.refusals import Refusal
 from inference.requests import GenerationRequest
@@ -37,7 +37,7 @@ class Answer(Protocol):
     def keep_alive(self) -> bytes:
         """What fills a silence of a stream that has opened."""
 
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
         """The body of an answer that does not stream."""
 
 

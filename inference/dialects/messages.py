@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from inference.dialects import messages_body as wire
+from inference.dialects import thinking
 from inference.dialects.dialect import Header
 from inference.dialects.messages_body import Body, Format
 from inference.dialects.messages_stream import MessagesAnswer
@@ -100,8 +101,8 @@ def request(fields: Body, *, max_tokens: int) -> MessagesRequest:
     """What the fields of a body come to. Raises Refusal (400)."""
     assert fields.model, "a body without one is not read"
     talk = conversation(fields.system, fields.messages or [])
-    thinking = fields.thinking
-    thinks = thinking is not None and thinking.type != "disabled"
+    wanted = fields.thinking
+    thinks = wanted is not None and wanted.type != "disabled"
     return MessagesRequest(
         model=fields.model,
         messages=talk.messages,
@@ -112,16 +113,14 @@ def request(fields: Body, *, max_tokens: int) -> MessagesRequest:
         sampling=_sampling(fields),
         stop=_stop_strings(fields.stop_sequences or []),
         stream=bool(fields.stream),
-        shows_thinking=thinking is not None and thinks and thinking.display != "omitted",
+        shows_thinking=wanted is not None and thinks and wanted.display != "omitted",
         template_kwargs=_template_kwargs(fields, thinks=thinks),
     )
 
 
 def _template_kwargs(fields: Body, *, thinks: bool) -> dict[str, Any]:
-    """What the client gives its template wins (MISSION N9)."""
     effort = fields.output_config.effort if fields.output_config else None
-    asked = {"enable_thinking": thinks, **({"reasoning_effort": effort} if effort else {})}
-    return {**asked, **(fields.chat_template_kwargs or {})}
+    return thinking.template_kwargs(seen=thinks, effort=effort, explicit=fields.chat_template_kwargs)
 
 
 def _sampling(fields: Body) -> Sampling:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
-from inference.dialects.assembly import Choice
+from inference.dialects.assembly import Assembly
 from inference.dialects.dialect import Header
 from inference.dialects.messages import MessagesRequest, request
 from inference.dialects.messages_body import read
@@ -41,7 +39,7 @@ class CountRequest(MessagesRequest, frozen=True, kw_only=True):
 
 
 class CountAnswer(MessagesAnswer):
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
         """All of the prompt, cached or not: `input_tokens` and `cache_read_input_tokens` of the message together."""
         return _encode({"input_tokens": started.prompt_tokens})
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from inference.dialects import anthropic_errors
-from inference.dialects.assembly import Choice
+from inference.dialects.assembly import Assembly
 from inference.dialects.dialect import Content
 from inference.dialects.messages_answer import SIGNATURE, Ids, message, prompt_usage, stop, usage, whole
 from inference.events import CallArguments, CallBegun, Ended, Finished, Reasoning, Started, Text
@@ -80,8 +79,8 @@ class MessagesAnswer:
     def keep_alive(self) -> bytes:
         return _PING
 
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
-        return whole(self._ids, self._model, choices[0], finished, shows_thinking=self._shows_thinking)
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
+        return whole(self._ids, self._model, assembly.choices[0], finished, shows_thinking=self._shows_thinking)
 
     # -- blocks --------------------------------------------------------------------------------------
 

@@ -5,24 +5,30 @@ from __future__ import annotations
 import logging
 
 from inference import grants
-from inference.engine import checks, grammar_definitions
+from inference.engine import checks, grammar_definitions, tool_grammars
 from inference.engine.conversations import PromptError
 from inference.engine.generation import Generation
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import TemplateFailedError
-from inference.events import Failed
-from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
+from inference.events import Failed, Finished
+from inference.grammars import JsonObject, JsonSchema
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
 
 
+def takes_long(request: GenerationRequest) -> bool:
+    """Whether a request is admitted on a thread of its own account's, while others go on."""
+    return request.only_count or _keeps_to_grammar(request)
+
+
 def admit(
     request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
-) -> Generation | Failed:
+) -> Generation | Finished | Failed:
     """Render, tokenize and measure the prompt, against the context first and then against the grant; then the grammar.
 
+    A request that only asks how long its prompt is has its end here.
     A fault in any of it fails this request alone. May take seconds where there is a grammar.
     """
     if model is None:
@@ -38,17 +44,25 @@ def admit(
         return Failed(None, "The messages could not be turned into a prompt for this model.")
 
 
-def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Failed:
-    prompt = model.prompts.of(request)[0]
-    tokens = len(prompt.token_ids)
-    if not tokens:
+def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Finished | Failed:
+    prompts = model.prompts.of(request)
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    if not min(lengths):
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")
-    if tokens > model.limits.prompt_tokens:
-        return too_long(tokens, model)
-    bound = min(request.max_tokens, model.limits.context_tokens - tokens)
-    over_grant = grants.refusal(request, prompt_tokens=tokens, bound=bound)
+    if request.only_count:
+        return Finished("stop", sum(lengths), 0)
+    if max(lengths) > model.limits.prompt_tokens:
+        return too_long(max(lengths), model)
+    context_tokens = model.limits.context_tokens
+    bound = min(request.max_tokens, context_tokens - min(lengths))
+    over_grant = grants.refusal(request, prompt_tokens=sum(lengths), bound=bound)
     return over_grant or Generation(
-        request, model, prompt, bound=bound, deadline=deadline, constraint=_constraint(request, model)
+        request,
+        model,
+        prompts,
+        context_tokens=context_tokens,
+        deadline=deadline,
+        constraint=_constraint(request, model),
     )
 
 
@@ -58,7 +72,7 @@ def _told(
     """What a client is told that was refused for a reason of its own."""
     match fault:
         case GrammarError():
-            return checks.invalid(grammar_field(request.grammar), str(fault))
+            return checks.invalid(fault.param or grammar_field(request), str(fault))
         case GrammarBusyError():
             return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
         case PromptError():
@@ -68,16 +82,30 @@ def _told(
 
 
 def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:
-    if request.grammar is None:
+    if not _keeps_to_grammar(request):
         return None
-    return model.grammars.compile(grammar_definitions.definition(request.grammar), account=request.account)
+    text = grammar_definitions.definition(request.grammar) if request.grammar else None
+    if request.tool_use is None or not tool_grammars.are_kept_to(request):
+        assert text is not None
+        return model.grammars.compile(text, account=request.account)
+    try:
+        calls = tool_grammars.definition(request.tool_use, model.family.calls, text)
+        return model.grammars.compile(calls, account=request.account)
+    except GrammarError as fault:
+        if text is not None:  # that alone is refused at its own field
+            model.grammars.compile(text, account=request.account)
+        raise GrammarError(str(fault), param="tools") from fault
 
 
-def grammar_field(grammar: Grammar | None) -> str:
+def _keeps_to_grammar(request: GenerationRequest) -> bool:
+    return request.grammar is not None or tool_grammars.are_kept_to(request)
+
+
+def grammar_field(request: GenerationRequest) -> str:
     """The field of Chat Completions that a grammar comes from, ours where it has none."""
-    if isinstance(grammar, JsonObject | JsonSchema):
-        return "response_format"
-    return "tools" if isinstance(grammar, ToolCall) else "grammar"
+    if request.grammar is None:
+        return "tools"
+    return "response_format" if isinstance(request.grammar, JsonObject | JsonSchema) else "grammar"
 
 
 def not_loaded(model_id: str) -> Failed:

@@ -14,6 +14,10 @@ from inference.requests import GenerationRequest
 MOST_TOP_LOGPROBS = 20
 
 
+#: The most answers of one request, over all its prompts.
+MOST_SEQUENCES = 1024
+
+
 def refusal(request: GenerationRequest, model: LoadedModel) -> Failed | None:
     """The first field that this model cannot take, None where there is none."""
     return next(_refusals(request, width=model.vocabulary.width), None)
@@ -26,6 +30,12 @@ def invalid(param: str, message: str) -> Failed:
 
 def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
     sampling = request.sampling
+    if request.sequences > MOST_SEQUENCES:
+        yield invalid("n", f"The request asks for {request.sequences} answers, and at most {MOST_SEQUENCES} are given.")
+    if request.max_tokens < 0:
+        yield invalid("max_tokens", f"`max_tokens` is {request.max_tokens}, but must be 0 or more.")
+    if request.echo and not request.prompts:
+        yield invalid("echo", "`echo` shows prompts, and messages are none.")
     tokens = {
         "logit_bias": list(sampling.logit_bias),
         "stop_token_ids": request.stop_token_ids,

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from inference.engine import kernel_caches, queueing
-from inference.engine.admission import admit, not_loaded
+from inference.engine.admission import admit, not_loaded, takes_long
 from inference.engine.facts import ModelFacts
 from inference.engine.generation import Generation
 from inference.engine.limits import Limit
@@ -130,7 +130,7 @@ class Engine:
         A refusal is an event, never an exception.
         """
         deadline = None if request.timeout_s is None else self._clock() + request.timeout_s
-        compiles = request.grammar is not None
+        compiles = takes_long(request)
         if not self._submissions.begin(request.id, compiles=compiles):
             logger.warning("request %s is here already: the second one is dropped", request.id)
         elif compiles:
@@ -195,6 +195,12 @@ class Engine:
 
     def _admit_in_turn(self, request: GenerationRequest, deadline: float | None) -> None:
         """Later, on a thread for it: one at a time for each account."""
+        if request.only_count:
+            waiting = len(self._submissions.compiling()) - 1
+            refused = queueing.count_refusal(self._admission, request.model, waiting)
+            if refused and self._submissions.stop_compiling(request.id):
+                self._submissions.deliver([(request.id, refused)])
+                return
         try:
             self._turns.add(request.account, lambda: self._admit_compiling(request, deadline))
         except RuntimeError:
@@ -215,10 +221,10 @@ class Engine:
     def _admit(self, request: GenerationRequest, deadline: float | None) -> None:
         self._take_in(request.id, admit(request, self._models.get(request.model), deadline=deadline))
 
-    def _take_in(self, request_id: str, admitted: Generation | Failed) -> None:
-        refusal = admitted if isinstance(admitted, Failed) else self._queue(admitted)
-        if refusal:
-            self._submissions.deliver([(request_id, refusal)])
+    def _take_in(self, request_id: str, admitted: Generation | Finished | Failed) -> None:
+        final = self._queue(admitted) if isinstance(admitted, Generation) else admitted
+        if final:
+            self._submissions.deliver([(request_id, final)])
 
     def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread, if its model is still here and there is room to wait."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Several
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from inference import grants
 from inference.engine.blocks import BlockTable
 from inference.engine.grammar import Constraint
+from inference.engine.markup import Arguments, Begun
 from inference.engine.model import LoadedModel
 from inference.engine.rendering import Rendered
 from inference.engine.sampler import Chosen
 from inference.engine.sequence import Sequence
+from inference.engine.shared_prompt import SharedPrompt
+from inference.engine.transcript import Shown, Written
 from inference.events import (
+    CallArguments,
+    CallBegun,
     ChoiceReason,
     Ended,
     Event,
     Failed,
     Finished,
+    FinishReason,
     PromptLogprobs,
+    Reasoning,
     Started,
     Text,
     TokenLogprob,
@@ -27,6 +35,9 @@ from inference.requests import GenerationRequest
 
 #: When a request may be sent again whose device or model went away: others may have it, or it is back by then.
 RETRY_AFTER_S = 5
+
+#: A request ended for the first of these that one of its choices ended for.
+_FIRST_REASON: tuple[ChoiceReason, ...] = ("length", "tool_calls", "stop")
 
 
 class Read(NamedTuple):
@@ -43,10 +54,10 @@ class Read(NamedTuple):
 
 
 class Generation:
-    """One prompt and the `n` sequences that continue it. Advanced by the owner thread only; made by others.
+    """The prompts of a request and the `n` sequences that continue each. Advanced by the owner thread only; made by
+    others.
 
-    The first sequence reads the prompt; the others share its blocks and wait until it has.
-    `bound` is the most tokens of one sequence: what was asked for, cut to what the context leaves after the prompt.
+    `context_tokens` cut what was asked for of each sequence to what is left behind its prompt.
     `deadline` is when it ends, done or not, by the clock of the engine, and `queued_at` when it began to wait.
     `started` says that its first tokens were read.
     """
@@ -55,9 +66,9 @@ class Generation:
         self,
         request: GenerationRequest,
         model: LoadedModel,
-        prompt: Rendered,
+        prompts: Several[Rendered],
         *,
-        bound: int,
+        context_tokens: int,
         deadline: float | None = None,
         constraint: Constraint | None = None,
     ) -> None:
@@ -67,25 +78,35 @@ class Generation:
         self.deadline = deadline
         self.model = model
         self.ended = False
-        self.shared_prompt: BlockTable | None = None
         self.queued_at = 0.0
         self.started = False
         self._told = False
-        self._prompt_read = False
-        self._prompt_tokens = len(prompt.token_ids)
         self._reasons: set[ChoiceReason] = set()
-        most_tokens = grants.most_tokens(request, prompt_tokens=self._prompt_tokens, bound=bound)
-        self.sequences = [
-            Sequence(
-                index,
-                request,
-                model,
-                prompt,
-                most_tokens=most_tokens,
-                constraint=constraint.fork() if constraint and index else constraint,
-            )
-            for index in range(request.n)
+        self._prompt_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        self._prompts = [
+            self._shared_prompt(number, prompt, context_tokens, constraint) for number, prompt in enumerate(prompts)
         ]
+        self.sequences = [sequence for prompt in self._prompts for sequence in prompt.sequences]
+
+    def _shared_prompt(
+        self, number: int, prompt: Rendered, context_tokens: int, constraint: Constraint | None
+    ) -> SharedPrompt:
+        tokens = len(prompt.token_ids)
+        bound = min(self.request.max_tokens, context_tokens - tokens)
+        most_tokens = grants.most_tokens(self.request, prompt_tokens=self._prompt_tokens, bound=bound)
+        sequences = [
+            Sequence(
+                number * self.request.n + choice,
+                self.request,
+                self.model,
+                prompt,
+                choice=choice,
+                most_tokens=most_tokens,
+                constraint=constraint.fork() if constraint and (number or choice) else constraint,
+            )
+            for choice in range(self.request.n)
+        ]
+        return SharedPrompt(number, tokens, sequences, echo=prompt.text if self.request.echo else "")
 
     @property
     def running(self) -> bool:
@@ -102,15 +123,24 @@ class Generation:
         return sum(sequence.completion_tokens for sequence in self.sequences)
 
     @property
+    def reasoning_tokens(self) -> int:
+        return sum(sequence.reasoning_tokens for sequence in self.sequences)
+
+    @property
     def cached_tokens(self) -> int:
-        """How much of the prompt was in memory already."""
-        return self.sequences[0].cached_tokens
+        """How much of the prompts was in memory already, as far as they were begun."""
+        return sum(prompt.cached_tokens for prompt in self._prompts)
+
+    @property
+    def keeps_prompts(self) -> bool:
+        """Whether it has memory that no sequence of it has: prompts that are kept for choices to come."""
+        return any(prompt.kept for prompt in self._prompts)
 
     @property
     def tables(self) -> list[BlockTable]:
         """Of all its memory."""
-        shared = [self.shared_prompt] if self.shared_prompt else []
-        return [*shared, *(sequence.table for sequence in self.sequences)]
+        kept = [prompt.kept for prompt in self._prompts if prompt.kept]
+        return [*kept, *(sequence.table for sequence in self.sequences)]
 
     def move(self, model: LoadedModel) -> None:
         """Go on waiting for the same model, which was loaded again; it has not begun."""
@@ -119,45 +149,63 @@ class Generation:
             sequence.move(model)
 
     def is_ready(self, sequence: Sequence) -> bool:
-        """Whether a sequence can compute: the first may at once, the others when the prompt is read."""
-        return sequence.index == 0 or self._prompt_read
+        """Whether a sequence can compute: the first of a prompt may at once, the others when it is read."""
+        return self._prompt_of(sequence).is_ready(sequence)
 
     def begin(self, sequence: Sequence) -> None:
         """A sequence that is ready has got a place, for the first time or again."""
-        sequence.begin(None if sequence.begun else self.shared_prompt)
-        if all(one.begun for one in self.sequences):
-            self.unshare_prompt()
+        self._prompt_of(sequence).begin(sequence)
+
+    def _prompt_of(self, sequence: Sequence) -> SharedPrompt:
+        return self._prompts[sequence.index // self.request.n]
 
     def advance(self, sequence: Sequence, read: Read) -> list[Event]:
         """Take what a step brought one sequence. The end of the last sequence is the end of the request."""
+        prompt = self._prompt_of(sequence)
         events: list[Event] = [] if self.started else [Started(self._prompt_tokens, self.cached_tokens)]
-        self.started = True
+        self.started = prompt.started = True
         if told := sequence.tell(read.prompt):
-            events.append(PromptLogprobs(told))
+            events.append(PromptLogprobs(told, prompt.number))
             self._told = True
         sequence.read(read.tokens)
         sequence.late = read.late
         if sequence.unread_tokens:
             return events
-        if not self._prompt_read:
-            self._share_prompt(sequence)
+        prompt.was_read(sequence)
+        if echo := prompt.echoed(sequence):
+            events.append(Text(echo, self.completion_tokens, sequence.index))
+            self._told = True
         piece = sequence.accept(read.chosen)
-        if not piece.shown.empty:
-            events.append(Text(piece.shown.text, self.completion_tokens, sequence.index, piece.shown.logprobs))
+        for written in piece.written:
+            events.append(self._event(written, sequence.index))
             self._told = True
         if piece.end is None:
             return events
         sequence.release()
         self._reasons.add(piece.end)
-        events.append(Ended(sequence.index, piece.end, self.completion_tokens))
+        events.append(Ended(sequence.index, piece.end, self.completion_tokens, piece.stop))
         if all(one.ended for one in self.sequences):
-            reason: ChoiceReason = "length" if "length" in self._reasons else "stop"
-            events.append(Finished(reason, self._prompt_tokens, self.completion_tokens, self.cached_tokens))
+            reason = next(reason for reason in _FIRST_REASON if reason in self._reasons)
+            events.append(self._finished(reason, self._prompt_tokens, self.cached_tokens))
         return events
+
+    def _event(self, written: Written, index: int) -> Event:
+        completion_tokens = self.completion_tokens
+        match written:
+            case Begun(name, call):
+                return CallBegun(name, completion_tokens, index, call)
+            case Arguments(text, call):
+                return CallArguments(text, completion_tokens, index, call)
+            case Shown(text, logprobs, "reasoning"):
+                return Reasoning(text, completion_tokens, self.reasoning_tokens, index, logprobs)
+        return Text(written.text, completion_tokens, index, written.logprobs)
+
+    def _finished(self, reason: FinishReason, prompt_tokens: int, cached_tokens: int) -> Finished:
+        return Finished(reason, prompt_tokens, self.completion_tokens, cached_tokens, self.reasoning_tokens)
 
     def cancelled(self) -> Finished:
         """The end of a request whose cancel flag was seen. A prompt that was never begun counts as none."""
-        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, self._billable_cached_tokens)
+        return self._finished("cancelled", self._billable_prompt_tokens, self._billable_cached_tokens)
 
     def given_up(self, message: str) -> Failed:
         """The end of a request whose model or device is gone. Where nothing of it has left it can be sent again."""
@@ -175,31 +223,27 @@ class Generation:
             cached_tokens=self._billable_cached_tokens,
             param=param,
             retry_after_s=retry_after_s,
+            reasoning_tokens=self.reasoning_tokens,
         )
 
     def release(self) -> None:
         """End it with all its sequences, and let go of the device's memory."""
         self.ended = True
         with ExitStack() as all_of_them:  # also where one cannot be released
-            all_of_them.callback(self.unshare_prompt)
+            all_of_them.callback(self.forget_prompts)
             for sequence in self.sequences:
                 all_of_them.callback(sequence.release)
 
-    def unshare_prompt(self) -> None:
-        """Let go of the prompt that is kept for choices to come. They read it themselves if they come after this."""
-        if self.shared_prompt is not None:
-            shared, self.shared_prompt = self.shared_prompt, None
-            shared.release()
-
-    def _share_prompt(self, sequence: Sequence) -> None:
-        self._prompt_read = True
-        if len(self.sequences) > 1:
-            self.shared_prompt = sequence.table.fork(self._prompt_tokens)
+    def forget_prompts(self) -> None:
+        """Let go of the prompts that are kept for choices to come, which read them themselves after this."""
+        with ExitStack() as all_of_them:
+            for prompt in self._prompts:
+                all_of_them.callback(prompt.forget)
 
     @property
     def _billable_prompt_tokens(self) -> int:
-        return self._prompt_tokens if self.started else 0
+        return sum(prompt.tokens for prompt in self._prompts if prompt.started)
 
     @property
     def _billable_cached_tokens(self) -> int:
-        return self.cached_tokens if self.started else 0
+        return sum(prompt.cached_tokens for prompt in self._prompts if prompt.started)

@@ -24,6 +24,9 @@ _LONGEST_TRACE = 8192
 DEFAULT_TEMPLATE = (Path(__file__).parent / "default_template.jinja").read_text()
 
 
+_NO_TOOLS = "The chat template of this model does not know tools."
+
+
 class TemplateFailedError(Exception):
     """A conversation with tools for which the model's template has no prompt; the message is for the client."""
 
@@ -43,7 +46,7 @@ class Prompts:
     def of(self, request: GenerationRequest) -> list[Rendered]:
         """What a request asks to be continued: its texts as they are, or its messages as the template writes them."""
         if request.prompts:
-            return [Rendered(self._whole(prompt)) for prompt in request.prompts]
+            return [self._renderer.whole(prompt, echo=request.echo) for prompt in request.prompts]
         offered = request.tool_use is not None and request.tool_use.choice != "none"
         return [
             self.encode(
@@ -53,9 +56,6 @@ class Prompts:
                 continue_last=request.continue_last,
             )
         ]
-
-    def _whole(self, prompt: str | list[int]) -> list[int]:
-        return self._renderer.encode_text(prompt) if isinstance(prompt, str) else prompt
 
     def encode(
         self,
@@ -73,12 +73,12 @@ class Prompts:
         ready = conversations.conversation(messages, call_id=self._call_id)
         last = ready[-1] if ready else {}
         continues = continue_last and last.get("role") == "assistant"
+        conversation = Conversation(ready, conversations.tool_objects(tools) or None, fields or {}, continues)
         if continues and not (last.get("content") or last.get("reasoning_content")):
-            ready, continues = ready[:-1], False
-        offered = conversations.tool_objects(tools) or None
-        text = self._render(Conversation(ready, offered, fields or {}, continues))
+            conversation = _with_an_answer_to_come(conversation)
+        text = self._render(conversation)
         self._trace(text, len(tools))
-        return self._renderer.encode(text, continues=continues)
+        return self._renderer.encode(text, continues=conversation.continues)
 
     @property
     def _call_id(self) -> Callable[[str], str]:
@@ -87,7 +87,7 @@ class Prompts:
     def _render(self, conversation: Conversation) -> str:
         """By the first form of the conversation that the model's own template takes."""
         if self.chat_template == "default":
-            return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+            return self._render_plainly(conversation)
         template = self._tokenizer.get_chat_template(tools=conversation.tools)
         faults: list[Exception] = []
         for form in _forms(conversation):
@@ -97,13 +97,20 @@ class Prompts:
                 faults.append(fault)
                 continue
             if form.tools and text == self._without_tools(template, form):
-                raise TemplateFailedError("The chat template of this model does not know tools.")
+                raise TemplateFailedError(_NO_TOOLS)
             return text
         said = first_sentence(faults[0])
+        if conversation.tools and not self.family.declared:
+            raise TemplateFailedError(_NO_TOOLS)
         if conversation.tools:
             raise TemplateFailedError(f"The chat template of this model failed with these tools: {said}.")
         logger.warning("%s: its chat template failed (%s): the plain default one is used", self._model_id, said)
-        return self._renderer.render(DEFAULT_TEMPLATE, conversation)
+        return self._render_plainly(conversation)
+
+    def _render_plainly(self, conversation: Conversation) -> str:
+        """What is thought is not shown by this one, and so cannot be continued."""
+        plain = _with_an_answer_to_come(conversation) if conversation.continues_reasoning else conversation
+        return self._renderer.render(DEFAULT_TEMPLATE, plain)
 
     def _without_tools(self, template: str, conversation: Conversation) -> str | None:
         try:
@@ -127,9 +134,20 @@ class Prompts:
 def _forms(conversation: Conversation) -> Iterator[Conversation]:
     """A conversation as it is, then in what forms stricter templates take it."""
     yield conversation
+    if "reasoning_effort" in conversation.fields:  # which is of few values, and not of the same everywhere
+        fields = {name: value for name, value in conversation.fields.items() if name != "reasoning_effort"}
+        conversation = conversation._replace(fields=fields)
+        yield conversation
+    if conversation.continues_reasoning:
+        conversation = _with_an_answer_to_come(conversation)
+        yield conversation
     messages = conversation.messages
     if any(len(message.get("tool_calls", ())) > 1 for message in messages):
         messages = conversations.with_calls_one_by_one(messages)
         yield conversation._replace(messages=messages)
     if messages and messages[0]["role"] == "system":
         yield conversation._replace(messages=conversations.with_system_in_first_question(messages))
+
+
+def _with_an_answer_to_come(conversation: Conversation) -> Conversation:
+    return conversation._replace(messages=conversation.messages[:-1], continues=False)

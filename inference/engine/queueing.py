@@ -26,15 +26,12 @@ def refusal(policy: AdmissionPolicy, generation: Generation, here: Collection[Ge
             status=429,
         )
     waiting = len(here) - policy.max_in_flight
-    if waiting < policy.max_queue_depth:
-        return None
-    return Failed(
-        "rate_limit_exceeded",
-        f"{waiting} requests wait for this model already.",
-        {"model_id": generation.model.id, "waiting": waiting},
-        retry_after_s=_retry_after_s(waiting),
-        status=503,
-    )
+    return None if waiting < policy.max_queue_depth else _full(generation.model.id, waiting)
+
+
+def count_refusal(policy: AdmissionPolicy, model_id: str, waiting: int) -> Failed | None:
+    """The same for a request that only has its prompt counted, where so many wait before it to be looked at."""
+    return None if waiting < policy.max_queue_depth else _full(model_id, waiting)
 
 
 def waited_too_long(policy: AdmissionPolicy, generation: Generation, here: Collection[Generation]) -> Failed:
@@ -44,6 +41,16 @@ def waited_too_long(policy: AdmissionPolicy, generation: Generation, here: Colle
         f"The request waited {policy.max_wait_s:g} s for its turn; too much is going on.",
         {"model_id": generation.model.id},
         retry_after_s=_retry_after_s(len(here) - policy.max_in_flight),
+        status=503,
+    )
+
+
+def _full(model_id: str, waiting: int) -> Failed:
+    return Failed(
+        "rate_limit_exceeded",
+        f"{waiting} requests wait for this model already.",
+        {"model_id": model_id, "waiting": waiting},
+        retry_after_s=_retry_after_s(waiting),
         status=503,
     )
 

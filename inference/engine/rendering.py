@@ -32,8 +32,8 @@ RESERVED = frozenset(
         "tools",
     }
 )
-#: What the library puts before a control token that a client spells.
-_MARK = templates.mark_control_tokens("x", re.compile("x"))[0]
+#: What the library puts around a control token that a client spells; a template may leave one of the two.
+_MARKS = re.compile("[{0}{2}]".format(*templates.mark_control_tokens("x", re.compile("x"))))
 
 
 class Conversation(NamedTuple):
@@ -44,12 +44,18 @@ class Conversation(NamedTuple):
     fields: dict[str, Any]
     continues: bool
 
+    @property
+    def continues_reasoning(self) -> bool:
+        """Whether the last message has been thought about and nothing of it was said."""
+        return self.continues and not self.messages[-1].get("content")
+
 
 class Rendered(NamedTuple):
-    """A prompt; `thinking` says that what follows it is reasoning."""
+    """A prompt; `thinking` says that what follows it is reasoning, and `text` what an echo shows of it."""
 
     token_ids: list[int]
     thinking: bool = False
+    text: str = ""
 
 
 class Renderer:
@@ -73,7 +79,8 @@ class Renderer:
             tools=_marked(tools, controls),
             chat_template=template,
             add_generation_prompt=not continues,
-            continue_final_message=continues and ("content" if messages[-1].get("content") else "reasoning_content"),
+            continue_final_message=continues
+            and ("reasoning_content" if conversation.continues_reasoning else "content"),
             **{**self._tokenizer.special_tokens_map, **_marked(fields, controls)},
         )
         return cast(str, texts[0][0])
@@ -88,17 +95,20 @@ class Renderer:
             return Rendered(ids, self._reasoning is not None and self._is_inside(self._reasoning, ids, text, continues))
 
     def _encode(self, text: str) -> list[int]:
-        if _MARK not in text:
+        if not _MARKS.search(text):
             return cast(list[int], self._tokenizer.encode(text, add_special_tokens=False))
         try:
             return templates.encode_marked_chat(self._tokenizer, text)
         except ValueError as fault:
             raise PromptError("messages", f"The messages spell a control token of this model: {fault}.") from fault
 
-    def encode_text(self, prompt: str) -> list[int]:
-        """The tokens of a prompt that is whole as it is, behind the token that begins every text of the model's."""
+    def whole(self, prompt: str | list[int], *, echo: bool) -> Rendered:
+        """A prompt that passes through no template: text, behind the token that begins every text, or its tokens."""
         with self._one_at_a_time:
-            return cast(list[int], self._tokenizer.encode(_text(prompt)))
+            if isinstance(prompt, str):
+                text = _text(prompt)
+                return Rendered(self._tokenizer.encode(text), text=text)
+            return Rendered(prompt, text=str(self._tokenizer.decode(prompt)) if echo else "")
 
     def _is_inside(self, reasoning: Span, ids: list[int], text: str, continues: bool) -> bool:
         """Whether the prompt ends behind a beginning of reasoning, with nothing after it unless that is continued."""

@@ -148,10 +148,10 @@ class Scheduler:
 
     def _make_memory(self, model: LoadedModel) -> None:
         """Free blocks: those of prompts kept for choices to come, else the sequence of the worst standing."""
-        kept = {place.generation for place in (*self._running, *self._waiting) if place.generation.shared_prompt}
+        kept = {place.generation for place in (*self._running, *self._waiting) if place.generation.keeps_prompts}
         if kept := {generation for generation in kept if generation.model is model}:
             for generation in kept:
-                generation.unshare_prompt()
+                generation.forget_prompts()
             return
         of_model = [place for place in self._running if place.model is model]
         self._preempt(max(of_model, key=lambda place: place.standing), "the memory is full")

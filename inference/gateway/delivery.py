@@ -57,7 +57,7 @@ class Delivery:
             events = await self._attempt.events()
         self._meter.saw_content()
         await self._before_end()
-        await self._recipient.answer(answer.whole(assembly.choices, started, finished))
+        await self._recipient.answer(answer.whole(assembly, started, finished))
 
     async def _stream(self, answer: Answer, started: Started, events: list[Event]) -> None:
         await self._recipient.open_stream(answer.broken)

@@ -26,7 +26,7 @@ class Dispatcher:
     """Requests that arrive while a publish is under way go together in the next one, per neuron (DESIGN 3.4)."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[tuple[Attempt, wire.Order]]] = defaultdict(list)
+        self._waiting: dict[str, list[tuple[Attempt, bytes]]] = defaultdict(list)
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatch")
         self._task: asyncio.Task[None] | None = None
@@ -42,7 +42,7 @@ class Dispatcher:
 
     def send(self, attempt: Attempt, order: wire.Order) -> None:
         """Queue one request for its neuron. A publish that fails ends the attempt with a 503."""
-        self._waiting[attempt.neuron.name].append((attempt, order))
+        self._waiting[attempt.neuron.name].append((attempt, wire.encode_order(order)))
         self._wake.set()
 
     async def _run(self) -> None:
@@ -54,7 +54,7 @@ class Dispatcher:
                 neuron, batch = self._next_batch()
                 if not batch:
                     continue
-                payload = wire.encode_orders([order for _, order in batch]).decode()
+                payload = wire.together(order for _, order in batch).decode()
                 try:
                     await loop.run_in_executor(self._thread, _publish, neuron, payload)
                 except Exception as fault:
@@ -64,7 +64,7 @@ class Dispatcher:
                             unavailable("Redis does not answer, so no neuron can be reached.", retry_after_s=5)
                         )
 
-    def _next_batch(self) -> tuple[str, list[tuple[Attempt, wire.Order]]]:
+    def _next_batch(self) -> tuple[str, list[tuple[Attempt, bytes]]]:
         """The requests of the neuron that waits longest; clients that left in the meantime need no task."""
         neuron, waiting = next(iter(self._waiting.items()))
         del self._waiting[neuron]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from accounts.principals import Principal
-from inference.dialects import messages, messages_count, openai_chat
+from inference.dialects import messages, messages_count, openai_chat, openai_completions
 from inference.dialects.dialect import Parse
 from inference.gateway import models_list
 from inference.gateway.call import call
@@ -33,6 +33,7 @@ def calls(dialect: str, parse: Parse) -> Endpoint:
 
 _PATHS: dict[str, Methods] = {
     "/v1/chat/completions": {"POST": calls("openai-chat", openai_chat.parse)},
+    "/v1/completions": {"POST": calls("openai-completions", openai_completions.parse)},
     "/v1/responses": {"POST": responses.create},
     "/v1/responses/input_tokens": {"POST": responses.count_input},
     "/v1/responses/compact": {"POST": responses.compact},

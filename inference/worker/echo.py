@@ -30,7 +30,7 @@ class _Echo:
     def step(self) -> list[Event]:
         """One more word for every choice; after the last one the end, by `length` where the grant is what ended it."""
         events: list[Event] = []
-        n = self.request.n
+        n = self.request.sequences
         if self.words < self.most_words:
             word, total = _WORDS[self.words % len(_WORDS)], self.words * n
             for index in range(n):
@@ -42,12 +42,12 @@ class _Echo:
 
     def _end(self) -> list[Event]:
         reason: ChoiceReason = "stop" if self.words == self.request.max_tokens else "length"
-        total = self.words * self.request.n
-        ended = [Ended(index, reason, total) for index in range(self.request.n)]
+        total = self.words * self.request.sequences
+        ended = [Ended(index, reason, total) for index in range(self.request.sequences)]
         return [*ended, Finished(reason, self.prompt_tokens, total)]
 
     def cancelled(self) -> Finished:
-        return Finished("cancelled", self.prompt_tokens, self.words * self.request.n)
+        return Finished("cancelled", self.prompt_tokens, self.words * self.request.sequences)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ class EchoHarness:
         self._models.discard(model_id)
 
     def submit(self, request: GenerationRequest) -> None:
-        prompt_tokens = sum(len((message.get("content") or "").split()) for message in request.messages)
+        prompt_tokens = _prompt_words(request)
+        if request.only_count:
+            self._publish([(request.id, Finished("stop", prompt_tokens, 0))])
+            return
         bound = request.max_tokens
         if refusal := grants.refusal(request, prompt_tokens=prompt_tokens, bound=bound):
             self._publish([(request.id, refusal)])
@@ -131,3 +134,8 @@ class EchoHarness:
                 self._cancelled.discard(request_id)
                 del self._running[request_id]
         return events
+
+
+def _prompt_words(request: GenerationRequest) -> int:
+    texts = [message.get("content") or "" for message in request.messages] or request.prompts
+    return sum(len(text.split()) if isinstance(text, str) else len(text) for text in texts)

@@ -61,6 +61,24 @@ class TestIssueKey:
         assert printed["expires"] == "2100-01-31T08:00:00+00:00"
         assert printed["scope"] == "operator"
 
+    def test_it_prints_what_a_client_needs_ready_to_paste(self) -> None:
+        told = ["--for", "claude-code", "--url", "https://helexa.example.org/v1/", "--model", "qwen3-4b"]
+        printed = json.loads(run("--account", "chemistry", *told, "--json"))
+        (paste,) = printed["settings"]
+        assert paste["where"] == "shell"
+        assert {
+            "export ANTHROPIC_BASE_URL=https://helexa.example.org",
+            f"export ANTHROPIC_AUTH_TOKEN={printed['key']}",
+            "export ANTHROPIC_MODEL=qwen3-4b",
+        } <= set(paste["text"].splitlines())
+
+    def test_the_settings_of_a_client_name_the_first_model_of_the_key_and_this_machine(self) -> None:
+        printed = run("--account", "chemistry", "--for", "codex", "--models", "qwen3-4b,other")
+        (secret,) = (word for word in printed.split() if word.startswith("sk-helexa-"))
+        assert f'base_url = "http://127.0.0.1:{settings.HELEXA_PORT}/v1"' in printed
+        assert 'model = "qwen3-4b"' in printed
+        assert f"export HELEXA_GATEWAY_API_KEY={secret}" in printed
+
     def test_a_key_gets_caps_of_its_own_and_its_account_others(self) -> None:
         own = ["--cap", "50000", "--cap-usd", "12.5", "--window", "calendar:day@Europe/Berlin"]
         printed = json.loads(run("--account", "chemistry", *own, "--account-cap-usd", "100", "--json"))

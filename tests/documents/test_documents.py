@@ -11,7 +11,7 @@ from django.core.management import get_commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
-DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 SETTING = re.compile(r"\b(?:HELEXA_[A-Z_]+|DATABASE_URL|REDIS_URL)\b")
 OURS = ("helexa", "accounts", "fleet", "inference")
 

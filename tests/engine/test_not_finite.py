@@ -25,9 +25,8 @@ def poisoned(endless: Path) -> LoadedModel:
 
 
 def poison_of(model: LoadedModel) -> int:
-    return next(
-        token for token in model.prompts.encode_text("Ω") if token not in model.prompts.encode_text("the river?")
-    )
+    known = model.tokenizer.encode("the river?").ids
+    return next(token for token in model.tokenizer.encode("Ω").ids if token not in known)
 
 
 def assert_memory_is_finite(engine: Stepped) -> None:

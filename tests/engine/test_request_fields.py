@@ -13,7 +13,7 @@ import torch
 from inference.engine import Engine, sequence, weights
 from inference.events import Event, Failed, Finished, PromptLogprobs, Started, Text, TokenLogprob
 from inference.policies import AdmissionPolicy
-from inference.requests import GenerationRequest, Sampling
+from inference.requests import GenerationRequest, Sampling, Tool, ToolUse
 from tests.engine.conftest import Listener, request_for, text_of
 from tests.models import tiny_model, tiny_tokenizer
 
@@ -99,6 +99,43 @@ def test_a_prompt_of_nothing_is_refused(engine: Engine, prompt: Any) -> None:
     (refused,) = answer(engine, "one", prompts=[prompt])
     assert isinstance(refused, Failed)
     assert (refused.code, refused.param) == ("invalid_value", "prompt")
+
+
+# -- tools and template fields -------------------------------------------------------------------
+
+
+def test_tools_that_the_template_cannot_tell_of_refuse_the_request(engine: Engine, tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "m")
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    engine.load("plain", str(folder))
+    (refused,) = answer(engine, "one", model="plain", tool_use=ToolUse(tools=[Tool("clock")]))
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("template_render_failed", "tools")
+    assert refused.diagnostics == {"model_id": "plain"}
+    assert isinstance(answer(engine, "two", model="plain", max_tokens=3)[-1], Finished)
+
+
+def test_tools_lengthen_the_prompt(engine: Engine) -> None:
+    without, with_tools = (
+        answer(engine, name, max_tokens=1, tool_use=use)[0]
+        for name, use in (("without", None), ("with", ToolUse(tools=[Tool("clock", "Tells the time.")])))
+    )
+    assert isinstance(without, Started)
+    assert isinstance(with_tools, Started)
+    assert with_tools.prompt_tokens > without.prompt_tokens + 20
+
+
+def test_a_tool_whose_parameters_are_no_schema_is_refused(engine: Engine) -> None:
+    (refused,) = answer(engine, "one", tool_use=ToolUse(tools=[Tool("clock", parameters="[1]")]))
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("invalid_value", "tools")
+
+
+@pytest.mark.parametrize("field", ["messages", "tools", "add_generation_prompt", "self"])
+def test_what_the_prompt_is_made_of_is_not_a_clients_to_set(engine: Engine, field: str) -> None:
+    (refused,) = answer(engine, "one", template_kwargs={field: [], "own": 1})
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.param) == ("invalid_value", "chat_template_kwargs")
 
 
 # -- log-probabilities ---------------------------------------------------------------------------

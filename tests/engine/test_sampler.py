@@ -13,7 +13,7 @@ from inference.engine.cuts import floors_by_selection, floors_by_sorting
 from inference.engine.logprobs import Logprob, logprobs
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.requests import GenerationRequest, Sampling
-from inference.wire import Order, decode_orders, encode_orders
+from inference.wire import Order, decode_orders, encode_order, together
 from tests.engine import sampler_reference as reference
 
 LOGITS = torch.tensor([0.5, 3.0, 2.9, -1.0, float("-inf")])
@@ -204,8 +204,8 @@ def test_settings_that_make_numbers_impossible_fail_their_row_alone() -> None:
 def test_settings_travel_to_a_neuron() -> None:
     sampling = Sampling(seed=1, logprobs=2, **SETTINGS["everything"])
     order = Order("gateway", "boot", GenerationRequest(id="1", model="tiny", messages=[], sampling=sampling))
-    assert decode_orders(encode_orders([order])) == [order]
-    assert b"logit_bias" not in encode_orders([Order("g", "b", GenerationRequest(id="1", model="m", messages=[]))])
+    assert decode_orders(together([encode_order(order)])) == [order]
+    assert b"logit_bias" not in encode_order(Order("g", "b", GenerationRequest(id="1", model="m", messages=[])))
 
 
 @pytest.mark.parametrize("token", [-1, VOCABULARY])

@@ -43,7 +43,7 @@ def model() -> LoadedModel:
 def alone(prompt: str) -> str:
     """What the model says to it: every shorter answer is a beginning of this one."""
     engine = Stepped(model())
-    engine.answer("alone", prompt, max_tokens=MOST_TOKENS)
+    engine.answer("alone", prompts=[prompt], max_tokens=MOST_TOKENS)
     return engine.listener.text("alone")
 
 
@@ -53,15 +53,15 @@ class Schedules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.engine = Stepped(model(), places=6, kv_tokens=KV_TOKENS)
-        self.requests: dict[str, tuple[str, int, int]] = {}
+        self.requests: dict[str, tuple[list[str], int, int]] = {}
         self.broken: set[str] = set()
 
     @rule(
         account=st.sampled_from(["a", "b", None]),
         key=st.sampled_from(["1", "2"]),
-        prompt=st.sampled_from(PROMPTS),
+        prompts=st.one_of(st.lists(st.sampled_from(PROMPTS), min_size=size, max_size=size) for size in (1, 1, 3)),
         n=st.sampled_from([1, 1, 1, 3]),
-        max_tokens=st.integers(1, MOST_TOKENS),
+        max_tokens=st.integers(0, MOST_TOKENS),
         priority=st.sampled_from([0, 0, 0, 1]),
         timeout_s=st.sampled_from([None, None, None, 3.0]),
     )
@@ -69,17 +69,17 @@ class Schedules(RuleBasedStateMachine):
         self,
         account: str | None,
         key: str,
-        prompt: str,
+        prompts: list[str],
         n: int,
         max_tokens: int,
         priority: int,
         timeout_s: float | None,
     ) -> None:
         name = f"r{len(self.requests)}"
-        self.requests[name] = prompt, n, max_tokens
+        self.requests[name] = prompts, n, max_tokens
         self.engine.submit(
             name,
-            prompt,
+            prompts=prompts,
             account=account,
             key=key,
             n=n,
@@ -126,19 +126,19 @@ class Schedules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.engine.run(most_steps=3000)
-        for name, (prompt, n, max_tokens) in self.requests.items():
-            self._ended_as_it_should(name, prompt, n, max_tokens)
+        for name, (prompts, n, max_tokens) in self.requests.items():
+            self._ended_as_it_should(name, prompts, n, max_tokens)
         assert not any(self.engine.submissions.ids())
 
-    def _ended_as_it_should(self, name: str, prompt: str, n: int, max_tokens: int) -> None:
+    def _ended_as_it_should(self, name: str, prompts: list[str], n: int, max_tokens: int) -> None:
         events = self.engine.listener.events[name]
         final = self.engine.listener.final(name)
         assert sum(isinstance(event, Started) for event in events) <= 1
-        for index in range(n):
+        for index in range(len(prompts) * n):
             text = "".join(event.text for event in events if isinstance(event, Text) and event.index == index)
-            assert alone(prompt).startswith(text)
+            assert alone(prompts[index // n]).startswith(text)
         if isinstance(final, Finished) and final.reason == "length":
-            assert final.completion_tokens == n * max_tokens
+            assert final.completion_tokens == len(prompts) * n * max_tokens
         elif isinstance(final, Failed):
             assert name in self.broken or "time limit" in final.message
         else:

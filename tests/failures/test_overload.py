@@ -57,6 +57,9 @@ def test_a_request_finds_the_neuron_with_room_and_the_next_one_is_told_when_to_c
             )
             assert stream.status_code == 200
         refused = full.chat()
+        message = httpx.post(f"{full.url}/v1/messages", json=full.body(), headers=full.headers, timeout=PATIENCE_S)
+    assert (message.status_code, message.headers["retry-after"]) == (529, "2")
+    assert message.json()["error"]["type"] == "overloaded_error"
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "2"
     error = refused.json()["error"]

@@ -43,7 +43,7 @@ def whole(made: Sequence[Event], *, shows_thinking: bool = True) -> dict[str, An
     for event in made[:-1]:
         assembly.add(event)  # type: ignore[arg-type]
     assert isinstance(finished, Finished)
-    body = answer(shows_thinking=shows_thinking).whole(assembly.choices, STARTED, finished)
+    body = answer(shows_thinking=shows_thinking).whole(assembly, STARTED, finished)
     message: dict[str, Any] = json.loads(body)
     return message
 

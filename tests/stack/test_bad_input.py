@@ -39,9 +39,9 @@ def post(url: str, key: Key, content: bytes, **headers: str) -> httpx.Response:
         ({"messages": []}, "messages"),
         ({"temperature": "hot"}, "temperature"),
         ({"n": 129}, "n"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"top_logprobs": 21}, "top_logprobs"),
     ],
 )
 def test_a_wrong_field_is_named(url: str, key: Key, fields: dict[str, object], param: str) -> None:
@@ -95,7 +95,13 @@ def test_a_charset_is_ignored(url: str, key: Key) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1/chat/completions", 405), ("POST", "/v1/models", 405), ("GET", "/v1/no", 404), ("POST", "/v1", 404)],
+    [
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("GET", "/v1/no", 404),
+        ("POST", "/v1", 404),
+        ("POST", "/v1/embeddings", 404),
+    ],
 )
 def test_a_wrong_method_or_path_is_in_the_envelope(url: str, key: Key, method: str, path: str, status: int) -> None:
     error_of(httpx.request(method, url + path, headers=key.headers), status)

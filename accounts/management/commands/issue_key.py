@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.accounts import open_account
 from accounts.booking.operations import Limits
 from accounts.budgets import Owner, set_limits
+from accounts.client_settings import CLIENTS, Paste, settings_for
 from accounts.keys import issue_key, parse_peppers, split_model_ids
 from accounts.management.operator_command import OperatorCommand, operator
 from accounts.models import ApiKey, Budget
@@ -40,6 +41,8 @@ examples:
   python manage.py issue_key --account chemistry --label "nightly batch" --models qwen3-4b --expires 2027-01-31
   python manage.py issue_key --account chemistry --cap 200000 --window calendar:day@Europe/Berlin --account-cap-usd 50
 
+  python manage.py issue_key --account chemistry --for claude-code --model qwen3-4b --url https://helexa.example.org
+
 Caps without a prefix are the key's own; without one of its own a key is held to its account's alone, if it has any.
 The secret is printed once and kept nowhere. --json prints one document, so that a script can take the key:
   python manage.py issue_key --account chemistry --json > key.json
@@ -66,6 +69,13 @@ The secret is printed once and kept nowhere. --json prints one document, so that
             metavar="|".join(ApiKey.Scope.values),
             help="what it may do; each scope includes the ones before it (default: inference)",
         )
+        parser.add_argument(
+            "--for", dest="client", choices=CLIENTS, help="also print what this client needs, ready to paste"
+        )
+        parser.add_argument(
+            "--url", metavar="URL", help="the gateway's, in what --for prints (default: this machine's)"
+        )
+        parser.add_argument("--model", metavar="ID", help="the model in what --for prints (default: first of --models)")
         for prefix, whose in (("", "the key"), ("account-", "the account")):
             parser.add_argument(f"--{prefix}cap", metavar="TOKENS", help=f"the most tokens that {whose} may use")
             parser.add_argument(f"--{prefix}cap-usd", metavar="USD", help=f"the most dollars that {whose} may spend")
@@ -79,10 +89,14 @@ The secret is printed once and kept nowhere. --json prints one document, so that
         key, secret = self._issue(options, caps, account_caps)
         if key.account.suspended:
             self.stderr.write(f"Account {key.account} is suspended: the key will work once it is resumed.")
+        pastes = _pastes(options, key, secret)
         if options["json"]:
-            self.print_json(_document(key, secret, caps))
-        else:
-            self._show(key, secret, caps)
+            told = {"settings": [{"where": paste.where, "text": paste.text} for paste in pastes]} if pastes else {}
+            self.print_json({**_document(key, secret, caps), **told})
+            return
+        self._show(key, secret, caps)
+        for paste in pastes:
+            self.say(f"\n# {paste.where}\n{paste.text}")
 
     @staticmethod
     def _issue(options: dict[str, Any], caps: Caps, account_caps: Caps) -> tuple[ApiKey, str]:
@@ -117,6 +131,16 @@ The secret is printed once and kept nowhere. --json prints one document, so that
         )
         self.console.print(f"\n{secret}\n", markup=False, soft_wrap=True)
         self.console.print("Copy the secret now: it is kept nowhere and cannot be shown again.")
+
+
+def _pastes(options: dict[str, Any], key: ApiKey, secret: str) -> list[Paste]:
+    """The settings of the client that was named, none without one."""
+    if options["client"] is None:
+        return []
+    host = "127.0.0.1" if settings.HELEXA_HOST in ("0.0.0.0", "::") else settings.HELEXA_HOST  # noqa: S104 - not bound
+    url = options["url"] or f"http://{host}:{settings.HELEXA_PORT}"
+    model = options["model"] or next(iter(key.allowed_models), "MODEL")
+    return settings_for(options["client"], url=url.rstrip("/").removesuffix("/v1"), key=secret, model=model)
 
 
 def _caps(options: dict[str, Any], prefix: str) -> Caps:

@@ -1,8 +1,7 @@
-"""Log-probabilities in the shape of `output_text.logprobs`."""
+"""Log-probabilities as Chat Completions and Responses give them: token, bytes, the likeliest others (WIRE_APIS 1.2)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +12,17 @@ LEAST = -9999.0
 
 
 def logprobs_of(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+    """A token that is no whole character is spelled with replacement characters; its bytes are exact."""
     return [{**_one(token), "top_logprobs": [_one(top) for top in token.top]} for token in tokens]
 
 
+def finite(logprob: float) -> float:
+    return max(logprob, LEAST)
+
+
 def _one(token: TokenLogprob) -> dict[str, Any]:
-    logprob = token.logprob
     return {
         "token": token.spelling.decode(errors="replace"),
+        "logprob": LEAST if token.logprob is None else finite(token.logprob),
         "bytes": list(token.spelling),
-        "logprob": LEAST if logprob is None or math.isinf(logprob) else logprob,
     }
