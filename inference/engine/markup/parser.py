@@ -1,0 +1,226 @@
+"""Reasoning, text and calls, told apart while an answer is written: one parser for streams and whole answers.
+
+However an answer was cut into pieces, the same comes of it (ENGINE_NOTES 5, row 1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
+
+from inference.engine.families import CallForm, Family, Marker
+from inference.engine.markup.bodies import behind
+from inference.engine.markup.call_reader import CallReader
+from inference.engine.markup.json_scanner import BrokenError
+from inference.engine.markup.lexer import Item, Lexer
+from inference.engine.markup.llama_calls import LlamaBody
+from inference.engine.markup.pieces import Arguments, Begun, CallPiece, Complete, Found, Piece, Said
+from inference.engine.markup.reasoning import Reasoning
+from inference.engine.markup.speech import LINE_ENDS, SPACES, Speech
+from inference.engine.markup.xml_call import Coerce
+
+
+class _Place(Enum):
+    #: Nothing but spaces was written: reasoning may begin.
+    OPENING = auto()
+    REASONING = auto()
+    ANSWER = auto()
+
+
+class Parser:
+    """Fed with text and the tokens of markers; what is certain comes back at once.
+
+    `thinking` says that the prompt ended within reasoning; without it reasoning may begin as the first thing. Where
+    `calls` is false their markup is text. A call comes whole, and is text, unchanged, where it is none or was not
+    finished; one that `streams`, because a grammar keeps it whole, comes as it is written. Without `parallel` the
+    first call is the end of the answer: `stopped`.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        calls: bool,
+        coerce: Coerce,
+        thinking: bool = False,
+        parallel: bool = True,
+        streams: bool = False,
+    ) -> None:
+        self.stopped = False
+        self.complete_calls = 0
+        self._calls = family.calls if calls else None
+        self._coerce = coerce
+        self._parallel = parallel
+        self._streams = streams
+        self._lexer = Lexer(_markers(family, calls=calls))
+        self._out: list[Found] = []
+        self._items: deque[Item] = deque()
+        self._blank: list[Item] = []  # before it is known what begins
+        self._reasoning = Reasoning(family.reasoning, self._out) if family.reasoning else None
+        self._place = _Place.ANSWER
+        if self._reasoning:
+            self._place = _Place.REASONING if thinking else _Place.OPENING
+        self._speech = Speech(self._out, "text", holds=calls)
+        self._call: CallReader | None = None
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is reasoning, unless a marker ends it."""
+        return self._place is _Place.REASONING
+
+    @property
+    def begins_thinking(self) -> int | None:
+        """The token that would begin reasoning if it came next, None where none would."""
+        opening = self._place is _Place.OPENING and self._reasoning
+        return self._reasoning.span.begin.token if opening and self._reasoning else None
+
+    def spelling(self, token: int) -> str | None:
+        """The text of a marker's own token, None of any other one."""
+        marker = self._lexer.by_token.get(token)
+        return marker and marker.text
+
+    def text(self, text: str) -> list[Piece]:
+        self._read(self._lexer.text(text))
+        return self._certain()
+
+    def marker(self, token: int) -> list[Piece]:
+        """A token that has a `spelling`."""
+        self._read(self._lexer.token(token))
+        return self._certain()
+
+    def finish(self) -> list[Piece]:
+        """The answer is over. A call that is unfinished becomes text, unless it was told as one already."""
+        self._read(self._lexer.flush())
+        while self._call is not None:
+            self._call.finish()
+            if self._call.done:
+                self._tell(self._call)
+            else:
+                self._give_up(self._call)
+            self._read(())
+        if self._place is _Place.REASONING and self._reasoning:
+            self._reasoning.finish()
+        for item in self._blank:
+            self._speech.say(item.text, item.start)
+        if not self.stopped:
+            self._speech.finish()
+        return self._certain()
+
+    def _certain(self) -> list[Piece]:
+        certain, self._out[:] = list(self._out), ()
+        return list(_joined(certain))
+
+    def _read(self, items: Iterable[Item]) -> None:
+        self._items.extend(items)
+        while self._items and not self.stopped:
+            self._read_one(self._items.popleft())
+
+    def _read_one(self, item: Item) -> None:
+        if self._place is _Place.OPENING:
+            self._open(item)
+        elif self._place is _Place.REASONING and self._reasoning:
+            if self._reasoning.take(item):
+                self._place = _Place.ANSWER
+                self._speech = Speech(self._out, "text", drops=LINE_ENDS, holds=self._calls is not None)
+        elif self._call is not None:
+            self._read_call(self._call, item)
+        elif self._calls is not None and item.what == self._calls.begin:
+            pieces: list[CallPiece] = []
+            body = behind(pieces, self._calls, self._coerce)
+            self._call = CallReader(body, pieces, [item], streams=self._streams)
+        elif self._may_be_bare(item):
+            pieces = []
+            self._call = CallReader(LlamaBody(pieces, bare=True), pieces, [], streams=self._streams)
+            self._items.appendleft(item)
+        else:
+            self._speech.say(item.text, item.start)
+
+    def _open(self, item: Item) -> None:
+        if self._reasoning and item.what == self._reasoning.span.begin:
+            self._place, self._blank = _Place.REASONING, []
+        elif not item.text.strip():
+            self._blank.append(item)
+        else:
+            self._place = _Place.ANSWER
+            self._items.extendleft(reversed([*self._blank, item]))
+            self._blank = []
+
+    def _may_be_bare(self, item: Item) -> bool:
+        """Whether this begins an answer that is a call without a marker before it."""
+        bare = self._calls is not None and self._calls.form is CallForm.LLAMA
+        return bare and not (self._speech.begun or self.complete_calls) and item.text.lstrip().startswith("{")
+
+    def _read_call(self, call: CallReader, item: Item) -> None:
+        try:
+            left = call.read(item)
+            self._tell(call)
+        except BrokenError:
+            self._give_up(call)
+            return
+        if left:
+            self._items.appendleft(left)
+
+    def _tell(self, call: CallReader) -> None:
+        """Say what is certain of it. The spaces around it are the template's."""
+        for piece in call.certain():
+            self._out.append(piece._replace(call=self.complete_calls))
+            if isinstance(piece, Complete):
+                self.complete_calls += 1
+                self.stopped = not self._parallel
+            if self.stopped:
+                break
+        if call.told:
+            self._speech = Speech(self._out, "text", drops=SPACES)
+        if call.done:
+            self._call = None
+
+    def _give_up(self, call: CallReader) -> None:
+        """It is text up to the last marker in it, which may begin a call of its own.
+
+        To begin again at each marker would take the square of the length.
+        """
+        self._call = None
+        again = _last_marker(call.held, self._calls and self._calls.begin)
+        for item in call.held[:again]:
+            self._speech.say(item.text, item.start)
+        self._items.extendleft(reversed(call.held[again:]))
+
+
+def _markers(family: Family, *, calls: bool) -> list[Marker]:
+    of_calls = family.calls
+    found = [of_calls.begin, of_calls.end, of_calls.quote, of_calls.arguments, of_calls.call_id] if calls else []
+    if family.reasoning:
+        found += [family.reasoning.begin, family.reasoning.end]
+    return [marker for marker in found if marker]
+
+
+def _last_marker(held: Sequence[Item], begin: Marker | None) -> int:
+    """Its place after the first item; the length where there is none."""
+    places = (place for place in range(len(held) - 1, 0, -1) if held[place].what == begin)
+    return next(places, len(held))
+
+
+def _joined(pieces: Iterable[Found]) -> Iterator[Piece]:
+    """Pieces of one kind that follow each other as one. That a call is complete is nobody's business but ours."""
+    run: list[Said | Arguments] = []
+    for piece in pieces:
+        if run and not _follows(piece, run[-1]):
+            yield _one(run)
+            run = []
+        if isinstance(piece, Said | Arguments):
+            run.append(piece)
+        elif isinstance(piece, Begun):
+            yield piece
+    if run:
+        yield _one(run)
+
+
+def _follows(piece: Found, last: Said | Arguments) -> bool:
+    if isinstance(piece, Said) and isinstance(last, Said):
+        return piece.kind == last.kind and piece.start == last.stop
+    return isinstance(piece, Arguments) and isinstance(last, Arguments)
+
+
+def _one(run: list[Said | Arguments]) -> Said | Arguments:
+    return run[0]._replace(text="".join(piece.text for piece in run))
