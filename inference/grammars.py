@@ -19,13 +19,6 @@ class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
     strict: bool = False
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
-    """`{"name": .., "arguments": ..}` of one of the tools, each by its name with the schema of its arguments."""
-
-    tools: dict[str, str]
-    strict: bool = False
-
-
 class Regex(msgspec.Struct, frozen=True, tag="regex"):
     """Text that a regular expression of the Rust crate `regex-syntax` matches in whole, without look-around."""
 
@@ -38,4 +31,4 @@ class Lark(msgspec.Struct, frozen=True, tag="lark"):
     text: str
 
 
-Grammar = JsonObject | JsonSchema | ToolCall | Regex | Lark
+Grammar = JsonObject | JsonSchema | Regex | Lark

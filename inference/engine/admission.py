@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from inference import grants
-from inference.engine import checks, grammar_definitions
+from inference.engine import checks, grammar_definitions, tool_grammars
 from inference.engine.conversations import PromptError
 from inference.engine.generation import Generation
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError
 from inference.engine.model import LoadedModel
 from inference.engine.prompts import TemplateFailedError
 from inference.events import Failed, Finished
-from inference.grammars import Grammar, JsonObject, JsonSchema, ToolCall
+from inference.grammars import JsonObject, JsonSchema
 from inference.requests import GenerationRequest
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def takes_long(request: GenerationRequest) -> bool:
     """Whether a request is admitted on a thread of its own account's, while others go on."""
-    return request.only_count or request.grammar is not None
+    return request.only_count or _keeps_to_grammar(request)
 
 
 def admit(
@@ -72,7 +72,7 @@ def _told(
     """What a client is told that was refused for a reason of its own."""
     match fault:
         case GrammarError():
-            return checks.invalid(grammar_field(request.grammar), str(fault))
+            return checks.invalid(fault.param or grammar_field(request), str(fault))
         case GrammarBusyError():
             return Failed("rate_limit_exceeded", str(fault), retry_after_s=2)
         case PromptError():
@@ -82,16 +82,30 @@ def _told(
 
 
 def _constraint(request: GenerationRequest, model: LoadedModel) -> Constraint | None:
-    if request.grammar is None:
+    if not _keeps_to_grammar(request):
         return None
-    return model.grammars.compile(grammar_definitions.definition(request.grammar), account=request.account)
+    text = grammar_definitions.definition(request.grammar) if request.grammar else None
+    if request.tool_use is None or not tool_grammars.are_kept_to(request):
+        assert text is not None
+        return model.grammars.compile(text, account=request.account)
+    try:
+        calls = tool_grammars.definition(request.tool_use, model.family.calls, text)
+        return model.grammars.compile(calls, account=request.account)
+    except GrammarError as fault:
+        if text is not None:  # that alone is refused at its own field
+            model.grammars.compile(text, account=request.account)
+        raise GrammarError(str(fault), param="tools") from fault
 
 
-def grammar_field(grammar: Grammar | None) -> str:
+def _keeps_to_grammar(request: GenerationRequest) -> bool:
+    return request.grammar is not None or tool_grammars.are_kept_to(request)
+
+
+def grammar_field(request: GenerationRequest) -> str:
     """The field of Chat Completions that a grammar comes from, ours where it has none."""
-    if isinstance(grammar, JsonObject | JsonSchema):
-        return "response_format"
-    return "tools" if isinstance(grammar, ToolCall) else "grammar"
+    if request.grammar is None:
+        return "tools"
+    return "response_format" if isinstance(request.grammar, JsonObject | JsonSchema) else "grammar"
 
 
 def not_loaded(model_id: str) -> Failed:

@@ -37,6 +37,13 @@ class Detokenizer:
             return ""
         return self._release(len(self._held) - _UNFINISHED_TOKENS)
 
+    def interrupt(self, token_id: int) -> str:
+        """The text that is left before a token that is no text of its own, and that ends any character."""
+        text = self._added_by(self._held) if self._held else ""
+        self._held = []
+        self._remember([token_id])
+        return text
+
     @property
     def held_tokens(self) -> int:
         """How many of the last tokens have no text yet, because their character is unfinished."""

@@ -9,18 +9,24 @@ from typing import NamedTuple
 from inference import grants
 from inference.engine.blocks import BlockTable
 from inference.engine.grammar import Constraint
+from inference.engine.markup import Arguments, Begun
 from inference.engine.model import LoadedModel
 from inference.engine.rendering import Rendered
 from inference.engine.sampler import Chosen
 from inference.engine.sequence import Sequence
 from inference.engine.shared_prompt import SharedPrompt
+from inference.engine.transcript import Shown, Written
 from inference.events import (
+    CallArguments,
+    CallBegun,
     ChoiceReason,
     Ended,
     Event,
     Failed,
     Finished,
+    FinishReason,
     PromptLogprobs,
+    Reasoning,
     Started,
     Text,
     TokenLogprob,
@@ -29,6 +35,9 @@ from inference.requests import GenerationRequest
 
 #: When a request may be sent again whose device or model went away: others may have it, or it is back by then.
 RETRY_AFTER_S = 5
+
+#: A request ended for the first of these that one of its choices ended for.
+_FIRST_REASON: tuple[ChoiceReason, ...] = ("length", "tool_calls", "stop")
 
 
 class Read(NamedTuple):
@@ -114,6 +123,10 @@ class Generation:
         return sum(sequence.completion_tokens for sequence in self.sequences)
 
     @property
+    def reasoning_tokens(self) -> int:
+        return sum(sequence.reasoning_tokens for sequence in self.sequences)
+
+    @property
     def cached_tokens(self) -> int:
         """How much of the prompts was in memory already, as far as they were begun."""
         return sum(prompt.cached_tokens for prompt in self._prompts)
@@ -163,22 +176,36 @@ class Generation:
             events.append(Text(echo, self.completion_tokens, sequence.index))
             self._told = True
         piece = sequence.accept(read.chosen)
-        if not piece.shown.empty:
-            events.append(Text(piece.shown.text, self.completion_tokens, sequence.index, piece.shown.logprobs))
+        for written in piece.written:
+            events.append(self._event(written, sequence.index))
             self._told = True
         if piece.end is None:
             return events
         sequence.release()
         self._reasons.add(piece.end)
-        events.append(Ended(sequence.index, piece.end, self.completion_tokens))
+        events.append(Ended(sequence.index, piece.end, self.completion_tokens, piece.stop))
         if all(one.ended for one in self.sequences):
-            reason: ChoiceReason = "length" if "length" in self._reasons else "stop"
-            events.append(Finished(reason, self._prompt_tokens, self.completion_tokens, self.cached_tokens))
+            reason = next(reason for reason in _FIRST_REASON if reason in self._reasons)
+            events.append(self._finished(reason, self._prompt_tokens, self.cached_tokens))
         return events
+
+    def _event(self, written: Written, index: int) -> Event:
+        completion_tokens = self.completion_tokens
+        match written:
+            case Begun(name, call):
+                return CallBegun(name, completion_tokens, index, call)
+            case Arguments(text, call):
+                return CallArguments(text, completion_tokens, index, call)
+            case Shown(text, logprobs, "reasoning"):
+                return Reasoning(text, completion_tokens, self.reasoning_tokens, index, logprobs)
+        return Text(written.text, completion_tokens, index, written.logprobs)
+
+    def _finished(self, reason: FinishReason, prompt_tokens: int, cached_tokens: int) -> Finished:
+        return Finished(reason, prompt_tokens, self.completion_tokens, cached_tokens, self.reasoning_tokens)
 
     def cancelled(self) -> Finished:
         """The end of a request whose cancel flag was seen. A prompt that was never begun counts as none."""
-        return Finished("cancelled", self._billable_prompt_tokens, self.completion_tokens, self._billable_cached_tokens)
+        return self._finished("cancelled", self._billable_prompt_tokens, self._billable_cached_tokens)
 
     def given_up(self, message: str) -> Failed:
         """The end of a request whose model or device is gone. Where nothing of it has left it can be sent again."""
@@ -196,6 +223,7 @@ class Generation:
             cached_tokens=self._billable_cached_tokens,
             param=param,
             retry_after_s=retry_after_s,
+            reasoning_tokens=self.reasoning_tokens,
         )
 
     def release(self) -> None:

@@ -36,7 +36,11 @@ _THREADS = 2
 
 
 class GrammarError(ValueError):
-    """A grammar that is not taken, as a sentence for whoever sent it."""
+    """A grammar that is not taken, as a sentence for whoever sent it; `param` is its field where that is known."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class GrammarBusyError(Exception):
@@ -113,7 +117,7 @@ class Constraint:
     """How far one sequence has come in its grammar, and which tokens may follow.
 
     `error` says why none may any more; `complete` that the text is whole and nothing can be added to it. Both are as
-    new as `forbidden` when it is ready.
+    new as `forbidden` when it is ready. It is not `awake` while the sequence thinks, which no grammar is about.
     """
 
     def __init__(
@@ -125,6 +129,8 @@ class Constraint:
     ) -> None:
         self.error = ""
         self.complete = False
+        self.awake = True
+        self._sleeps_at: int | None = None
         self.end_token_ids = vocabulary.end_token_ids
         self._matcher = matcher
         self._pool = pool
@@ -139,7 +145,23 @@ class Constraint:
     @property
     def forbidden(self) -> torch.Tensor:
         """The tokens that may not come next, bool of shape (vocabulary,) on the CPU. An error forbids all of them."""
-        return self._forbidden.result()
+        forbidden = self._forbidden.result()
+        if self._sleeps_at is None or self.error:
+            return forbidden
+        forbidden = forbidden.clone()
+        forbidden[self._sleeps_at] = False
+        return forbidden
+
+    def sleep(self) -> None:
+        """Let all tokens pass until `wake` is called: they are none of the grammar's."""
+        self.awake = False
+
+    def may_sleep_at(self, token: int | None) -> None:
+        """Let this token come first, and sleep if it does."""
+        self._sleeps_at = token
+
+    def wake(self) -> None:
+        self.awake = True
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call it once `forbidden` is ready, at once where it is, on the thread that made it so."""
@@ -147,7 +169,11 @@ class Constraint:
 
     def accept(self, token: int) -> None:
         """Go on with the next token of the output, and begin to work out what may follow it."""
-        self._forbidden = self._pool.submit(self._mask, token)
+        sleeps_at, self._sleeps_at = self._sleeps_at, None
+        if token == sleeps_at:
+            self.sleep()
+        elif self.awake:
+            self._forbidden = self._pool.submit(self._mask, token)
 
     def fork(self) -> Constraint:
         """The same for another choice of the request, before any of them has begun."""

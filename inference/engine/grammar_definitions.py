@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from llguidance import LLMatcher
 
 from inference.engine import multiples
 from inference.engine.grammar import GrammarError
-from inference.grammars import Grammar, JsonObject, JsonSchema, Regex, ToolCall
+from inference.grammars import Grammar, JsonObject, JsonSchema, Regex
 
 #: Of a client's own rules: nested repetitions take the square of their length to compile, here about a second.
 _LONGEST_RULES = 16 * 1024
@@ -30,8 +29,6 @@ def definition(grammar: Grammar) -> str:
                 return json_schema('{"type": "object"}', strict=False)
             case JsonSchema():
                 return json_schema(grammar.schema, strict=grammar.strict)
-            case ToolCall():
-                return tool_call(grammar.tools, strict=grammar.strict)
             case Regex():
                 return str(LLMatcher.grammar_from_regex(_short(grammar.pattern)))
             case _:
@@ -45,23 +42,11 @@ def definition(grammar: Grammar) -> str:
 
 
 def json_schema(schema: str, *, strict: bool) -> str:
-    text = _checked(schema)
+    text = json.dumps(checked_schema(schema))
     try:
-        return str(LLMatcher.grammar_from_json_schema(text, overrides=_options(strict)))
+        return str(LLMatcher.grammar_from_json_schema(text, overrides=options(strict=strict)))
     except ValueError as fault:
         raise GrammarError(f"The schema cannot be read: {fault}") from fault
-
-
-def tool_call(tools: Mapping[str, str], *, strict: bool) -> str:
-    """A rule for each tool, because a `$ref` within a schema counts from that schema's root."""
-    if not tools:
-        raise GrammarError("There is no tool to call.")
-    rules = ["start: " + " | ".join(f"tool_{number}" for number in range(len(tools)))]
-    for number, (name, schema) in enumerate(tools.items()):
-        opening = json.dumps(f'{{"name": {json.dumps(name)}, "arguments": ')
-        rules.append(f'tool_{number}: {opening} arguments_{number} "}}"')
-        rules.append(f"arguments_{number}: %json {_checked(schema, {'x-guidance': _options(strict)})}")
-    return str(LLMatcher.grammar_from_lark("\n".join(rules)))
 
 
 def lark(text: str) -> str:
@@ -70,19 +55,20 @@ def lark(text: str) -> str:
     return str(LLMatcher.grammar_from_lark(_short(text)))
 
 
-def _checked(schema: str, more: Mapping[str, Any] | None = None) -> str:
-    """The schema as plain JSON, with what is put into it. Raises GrammarError where it is no object."""
+def checked_schema(schema: str) -> dict[str, Any]:
+    """A schema that was sent as JSON. Raises GrammarError where it is no object, or nested too deeply to be written."""
     try:
         read = json.loads(schema)
         if not isinstance(read, dict):
             raise GrammarError("The schema is no JSON object.")
         if multiples.states(read) > _MOST_REMAINDERS:
             raise GrammarError("The numbers of `multipleOf` are too large for a grammar, or have too little in common.")
-        return json.dumps({**read, **(more or {})})
+        json.dumps(read)
     except RecursionError:
         raise GrammarError("The schema is nested too deeply.") from None
     except json.JSONDecodeError as fault:
         raise GrammarError(f"The schema is no JSON: {fault}.") from fault
+    return read
 
 
 def _short(text: str) -> str:
@@ -91,5 +77,6 @@ def _short(text: str) -> str:
     return text
 
 
-def _options(strict: bool) -> Any:
+def options(*, strict: bool) -> Any:
+    """Whether a keyword that cannot be enforced is refused or left out, and how much room a model may leave."""
     return {"lenient": not strict, "whitespace_pattern": _WHITESPACE}

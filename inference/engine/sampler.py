@@ -66,23 +66,28 @@ class SamplerRow:
     @property
     def ready(self) -> bool:
         """Whether it can be sampled without waiting for its grammar; one that is not had better sit the step out."""
-        return self.constraint is None or self.constraint.ready
+        return self._awake is None or self._awake.ready
 
     @property
     def complete(self) -> bool:
         """Whether its grammar lets nothing follow. Known when it is ready."""
-        return self.constraint is not None and self.constraint.complete
+        return self._awake is not None and self._awake.complete
+
+    @property
+    def _awake(self) -> Constraint | None:
+        """Its grammar, where that has a say in the next token."""
+        return self.constraint if self.constraint and self.constraint.awake else None
 
     def adjust(self, logits: torch.Tensor) -> None:
         """Change the logits of this row, shape (vocabulary,), in place: penalties, bias, what its grammar forbids."""
         self.adjustments.apply(logits)
-        if self.constraint is not None:
-            logits.masked_fill_(on_device(self.constraint.forbidden, logits.device), float("-inf"))
+        if self._awake is not None:
+            logits.masked_fill_(on_device(self._awake.forbidden, logits.device), float("-inf"))
 
     @property
     def adjusts(self) -> bool:
         """Whether `adjust` changes anything."""
-        return self.adjustments.any or self.constraint is not None
+        return self.adjustments.any or self._awake is not None
 
     @property
     def fault(self) -> Fault:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from inference.engine import answers
 from inference.engine.blocks import BlockCopy, BlockTable
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.grammar import Constraint
@@ -12,7 +14,7 @@ from inference.engine.rendering import Rendered
 from inference.engine.runner import Part
 from inference.engine.sampler import Chosen, SamplerRow
 from inference.engine.stops import StopStrings
-from inference.engine.transcript import NOTHING, Shown, Transcript
+from inference.engine.transcript import Shown, Transcript, Written
 from inference.events import ChoiceReason, TokenLogprob
 from inference.requests import GenerationRequest
 
@@ -21,10 +23,14 @@ _PROMPT_LOGITS_BYTES = 64 * 1024 * 1024
 
 
 class Piece(NamedTuple):
-    """What one step of a sequence brought: what may be shown, and the reason if the sequence ended with it."""
+    """What one step of a sequence brought: what may be shown, and the reason if the sequence ended with it.
 
-    shown: Shown
+    `stop` is the stop string that ended it, if one did.
+    """
+
+    written: list[Written]
     end: ChoiceReason | None = None
+    stop: str | None = None
 
 
 class Sequence:
@@ -48,7 +54,6 @@ class Sequence:
     ) -> None:
         prompt_ids = prompt.token_ids
         self.index = index
-        self.thinking = prompt.thinking
         self.running = False
         self.begun = False
         self.ended = False
@@ -68,9 +73,23 @@ class Sequence:
         self._counted_tokens = 0
         self._model = model
         self._end_token_ids = _end_token_ids(request, model, constraint)
-        self._transcript = Transcript(Detokenizer(model.tokenizer, prompt_ids), StopStrings(request.stop))
+        self._transcript = Transcript(
+            Detokenizer(model.tokenizer, prompt_ids),
+            StopStrings(request.stop),
+            answers.parser(request, model.family, thinking=prompt.thinking),
+        )
+        self._constraint = constraint
+        if constraint and self._transcript.thinking:
+            constraint.sleep()
+        elif constraint:
+            constraint.may_sleep_at(self._transcript.begins_thinking)
         # The first choice reads the prompt, and tells of each token once, also if it has to read it again.
         self._untold_tokens = 0 if request.prompt_logprobs is None or choice else self._prompt_tokens
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Those of the completion that it thought with, the markers around them included."""
+        return self._transcript.reasoning_tokens
 
     @property
     def completion_tokens(self) -> int:
@@ -216,15 +235,27 @@ class Sequence:
             return self._end("stop")
         self.sampler_row.accept(chosen.token)
         logprob = chosen.logprob and self._model.vocabulary.spelled(chosen.logprob)
-        shown = self._transcript.push(chosen.token, logprob)
+        written = self._transcript.push(chosen.token, logprob)
         if self._transcript.stopped or not self.may_sample:
-            return self._end("length", shown)
-        return Piece(shown)
+            return self._end("length", written)
+        if self._constraint and not self._constraint.awake and not self._transcript.thinking:
+            self._wake(self._constraint, written)
+        return Piece(written)
 
-    def _end(self, reason: ChoiceReason, shown: Shown = NOTHING) -> Piece:
-        rest = self._transcript.finish()
-        whole = Shown(shown.text + rest.text, [*shown.logprobs, *rest.logprobs])
-        return Piece(whole, "stop" if self._transcript.stopped else reason)
+    def _wake(self, constraint: Constraint, written: list[Written]) -> None:
+        """Reasoning has ended: what the last token wrote behind its end is the first that the grammar is told."""
+        said = "".join(shown.text for shown in written if isinstance(shown, Shown) and shown.kind == "text")
+        constraint.wake()
+        for token in self._model.tokenizer.encode(said, add_special_tokens=False).ids if said else ():
+            constraint.accept(token)
+
+    def _end(self, reason: ChoiceReason, written: Iterable[Written] = ()) -> Piece:
+        whole = [*written, *self._transcript.finish()]
+        if self._transcript.stopped:
+            reason = "stop"
+        if reason == "stop" and self._transcript.complete_calls:
+            reason = "tool_calls"
+        return Piece(whole, reason, self._transcript.stop)
 
 
 def _end_token_ids(request: GenerationRequest, model: LoadedModel, constraint: Constraint | None) -> frozenset[int]:

@@ -134,7 +134,7 @@ class Stepping:
     def _take(self, outcome: Outcome) -> None:
         generation = outcome.generation
         if isinstance(outcome.fault, GrammarError):
-            param = grammar_field(generation.request.grammar)
+            param = grammar_field(generation.request)
             self._end(generation, generation.failed("invalid_value", str(outcome.fault), param=param))
         elif outcome.fault is not None:
             logger.error("request %s failed at step %d", generation.id, self.step, exc_info=outcome.fault)

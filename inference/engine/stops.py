@@ -10,22 +10,27 @@ class StopStrings:
 
     What could still become a stop string is held back: the longest end of the text that begins one. The match that is
     complete first wins (of two that end together, the longer), so any split of the same text gives the same answer.
+    `matched` is the one that was found.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.hit = False
+        self.matched: str | None = None
+
+    @property
+    def hit(self) -> bool:
+        return self.matched is not None
 
     def push(self, text: str) -> str:
-        """The visible part of what is known by now. Nothing follows once `hit` is true."""
+        """The visible part of what is known by now. Nothing follows once one is `hit`."""
         if self.hit:
             return ""
         self._held += text
-        matches = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        matches = [(at + len(stop), at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if matches:
-            self.hit = True
-            return self._release(min(matches)[1])
+            _, at, self.matched = min(matches)
+            return self._release(at)
         return self._release(len(self._held) - self._beginning_of_a_stop())
 
     def flush(self) -> str:

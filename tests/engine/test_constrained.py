@@ -14,7 +14,7 @@ import torch
 from inference.engine import Engine, grammar, weights
 from inference.engine.grammar import Constraint
 from inference.events import FINAL, Event, Failed, Finished, Started, Text
-from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex, ToolCall
+from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex
 from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import WAIT_S, Listener, request_for, text_of
@@ -79,8 +79,6 @@ def test_a_schema_is_kept_to_and_ends_the_answer(engine: Engine) -> None:
 
 def test_every_kind_of_grammar(engine: Engine) -> None:
     assert isinstance(json.loads(text_of(answer(engine, "object", JsonObject()))), dict)
-    call = json.loads(text_of(answer(engine, "tools", ToolCall({"move": POINT, "rest": POINT}, strict=True))))
-    assert call["name"] in {"move", "rest"}
     assert text_of(answer(engine, "lark", Lark('start: "a" "b"~2 | "c"'))) in {"abb", "c"}
     assert set(text_of(answer(engine, "regex", COLOURS)).split(", ")) <= {"red", "green", "blue"}
 
@@ -119,7 +117,6 @@ def test_an_answer_is_the_same_after_it_gave_way(narrow: Engine, listener: Liste
     [
         (JsonSchema('{"type": "objekt"}'), "response_format", "objekt"),
         (JsonSchema('{"type": "integer", "not": {"const": 2}}', strict=True), "response_format", "not"),
-        (ToolCall({"f": "[]"}), "tools", "object"),
         (Regex("("), "grammar", "grammar"),
     ],
 )

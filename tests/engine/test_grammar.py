@@ -13,13 +13,14 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from inference.engine import grammar
+from inference.engine import grammar, tool_grammars
+from inference.engine.families import family_of
 from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
 from inference.engine.grammar_definitions import definition
 from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
 from inference.engine.vocabulary import Vocabulary
-from inference.grammars import JsonObject, JsonSchema, Lark, Regex, ToolCall
-from inference.requests import Sampling
+from inference.grammars import JsonObject, JsonSchema, Lark, Regex
+from inference.requests import Sampling, Tool, ToolUse
 from tests.models import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -50,6 +51,12 @@ def regex(pattern: str) -> str:
 
 def lark(text: str) -> str:
     return definition(Lark(text))
+
+
+def calls(parameters: dict[str, str]) -> str:
+    """One call of one of the tools, as Hermes writes it."""
+    tools = [Tool(name, parameters=schema, strict=True) for name, schema in parameters.items()]
+    return tool_grammars.definition(ToolUse(tools=tools, choice="required", parallel=False), family_of("", {}).calls)
 
 
 def write(rows: list[SamplerRow], *, most_tokens: int = 400) -> list[str | Fault]:
@@ -133,12 +140,13 @@ def test_a_call_is_of_one_of_the_tools_with_its_own_arguments(grammars: Grammars
         "$defs": {"n": {"enum": [1, 2]}},
     }
     tools = {"person": PERSON, 'odd "name"': referring}
-    schemas = {name: json.dumps(tool) for name, tool in tools.items()}
-    constraint = grammars.compile(definition(ToolCall(schemas, strict=True)))
+    constraint = grammars.compile(calls({name: json.dumps(tool) for name, tool in tools.items()}))
     names = set()
     for text in write([row_of(constraint.fork(), seed=seed) for seed in range(12)]):
         assert isinstance(text, str)
-        call = json.loads(text)
+        assert text.startswith("<tool_call>\n")
+        assert text.endswith("\n</tool_call>")
+        call = json.loads(text[len("<tool_call>") : -len("</tool_call>")])
         names.add(call["name"])
         if call["name"] == "person":
             assert_person(call["arguments"])
@@ -179,9 +187,10 @@ def test_keywords_that_cannot_be_enforced_are_named_when_strict_and_left_out_oth
         lambda: definition(JsonSchema("true")),
         lambda: definition(JsonSchema("{")),
         lambda: definition(JsonSchema('{"const": "\\ud800"}')),
-        lambda: definition(ToolCall({"name": "[]"})),
-        lambda: definition(ToolCall({"name": nested(3000)})),
-        lambda: definition(ToolCall({})),
+        lambda: calls({"name": "[]"}),
+        lambda: calls({"name": nested(3000)}),
+        lambda: calls({"name": '{"type": "string"}'}),
+        lambda: calls({}),
         lambda: schema_of({"type": "integer", "multipleOf": 999_983}, strict=False),
         lambda: schema_of({"anyOf": [{"multipleOf": 0.00997}, {"multipleOf": 991}]}, strict=False),
         lambda: lark('start: %json {"multipleOf": 999983}'),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inference.engine.detokenizer import Detokenizer
 from inference.engine.stops import StopStrings
-from inference.engine.transcript import Shown, Transcript
+from inference.engine.transcript import Shown, Transcript, Written
 from inference.events import TokenLogprob
 from tests.models import tiny_tokenizer
 
@@ -21,10 +21,16 @@ def shown_of(ids: list[int], stops: list[str]) -> list[Shown]:
     transcript = Transcript(Detokenizer(TOKENIZER.backend_tokenizer, PROMPT), StopStrings(stops))
     shown = []
     for token in ids:
-        shown.append(transcript.push(token, TokenLogprob(token, b"", -1.0)))
+        shown.append(one_of(transcript.push(token, TokenLogprob(token, b"", -1.0))))
         if transcript.stopped:
             break
-    return [*shown, transcript.finish()]
+    return [*shown, one_of(transcript.finish())]
+
+
+def one_of(written: list[Written]) -> Shown:
+    """All that came at once, of an answer without markup."""
+    shown = [each for each in written if isinstance(each, Shown)]
+    return Shown("".join(each.text for each in shown), [logprob for each in shown for logprob in each.logprobs])
 
 
 def tokens_of(shown: list[Shown]) -> list[int]:

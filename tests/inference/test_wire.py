@@ -9,7 +9,7 @@ import pytest
 
 from inference import wire
 from inference.events import Event, Failed, PromptLogprobs, Text, TokenLogprob
-from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex, ToolCall
+from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex
 from inference.requests import GenerationRequest, Sampling
 
 #: Deeper than a decoder may go.
@@ -23,7 +23,6 @@ DEEP = '{"items": ' * 100_000 + "{}" + "}" * 100_000
         JsonObject(),
         JsonSchema('{"type": "string"}', strict=True),
         JsonSchema(DEEP),
-        ToolCall({'odd "name"': "{}"}, strict=True),
         Regex("a|ü"),
         Lark('start: "a"'),
     ],

@@ -28,7 +28,7 @@ from llguidance import LLMatcher, LLTokenizer
 from inference.engine import Engine
 from inference.engine.grammar_definitions import definition
 from inference.events import Event, Failed, Finished, Text
-from inference.grammars import Grammar, JsonSchema
+from inference.grammars import JsonSchema
 from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling
 from tests.models import tiny_model, tiny_tokenizer
@@ -59,17 +59,15 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def ask(
-    engine: Engine, request_id: str, grammar: Grammar | None, *, seed: int, max_tokens: int = MOST_TOKENS
-) -> Answer:
+def ask(engine: Engine, request_id: str, *, seed: int, max_tokens: int = MOST_TOKENS, **fields: Any) -> Answer:
     request = GenerationRequest(
         id=request_id,
         model="tiny",
         messages=[{"role": "user", "content": f"Write something, number {seed}."}],
         sampling=Sampling(seed=seed, logit_bias=CLOSING),
-        grammar=grammar,
         account=request_id,
         max_tokens=max_tokens,
+        **fields,
     )
     began_s = time.monotonic()
     events = list(engine.stream(request))
@@ -110,7 +108,7 @@ def prove_schemas(engine: Engine, *, count: int, seed: int, max_tokens: int = MO
 
     def answer_to(number: int) -> Answer:
         grammar = JsonSchema(json.dumps(wanted[number][1]), strict=True)
-        return ask(engine, f"schema {number}", grammar, seed=seed + number, max_tokens=max_tokens)
+        return ask(engine, f"schema {number}", grammar=grammar, seed=seed + number, max_tokens=max_tokens)
 
     with ThreadPoolExecutor(AT_A_TIME) as clients:
         answers = list(clients.map(answer_to, range(count)))
@@ -167,7 +165,7 @@ def prove_hostile(engine: Engine, *, seed: int) -> list[str]:
     """Send each hostile grammar while a neighbour decodes, and before that as many requests without any."""
     cases, faults = list(hostile()), []
     with Neighbour(engine).decoding() as gaps:
-        plain = beside(gaps, lambda: [ask(engine, f"plain {n}", None, seed=n, max_tokens=100) for n in range(50)])
+        plain = beside(gaps, lambda: [ask(engine, f"plain {n}", seed=n, max_tokens=100) for n in range(50)])
         answers: list[Answer] = []
         costly = beside(gaps, lambda: answers.extend(_hostile_answers(engine, cases, seed=seed)))
     for (name, _), answer in zip(cases, answers, strict=True):
@@ -184,9 +182,9 @@ def prove_hostile(engine: Engine, *, seed: int) -> list[str]:
     return faults
 
 
-def _hostile_answers(engine: Engine, cases: Sequence[tuple[str, Grammar]], *, seed: int) -> Iterator[Answer]:
-    for number, (_, grammar) in enumerate(cases):
-        yield ask(engine, f"hostile {number}", grammar, seed=seed + number, max_tokens=100)
+def _hostile_answers(engine: Engine, cases: Sequence[tuple[str, dict[str, Any]]], *, seed: int) -> Iterator[Answer]:
+    for number, (_, fields) in enumerate(cases):
+        yield ask(engine, f"hostile {number}", seed=seed + number, max_tokens=100, **fields)
 
 
 def beside(gaps: list[float], work: Callable[[], object]) -> list[float]:

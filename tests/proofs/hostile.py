@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from inference.grammars import Grammar, JsonSchema, Lark, Regex, ToolCall
+from inference.grammars import JsonSchema, Lark, Regex
+from inference.requests import Tool, ToolUse
 
 _PATTERNS = {
     "nested counts": "((a{1,50}){1,50}){1,50}",
@@ -73,15 +74,17 @@ def _schemas() -> Iterator[tuple[str, Any]]:
     yield "deep object", _deep(120)
 
 
-def hostile() -> Iterator[tuple[str, Grammar]]:
+def hostile() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names, and the fields of a request."""
     for name, pattern in _PATTERNS.items():
-        yield f"regex: {name}", Regex(pattern)
+        yield f"regex: {name}", {"grammar": Regex(pattern)}
     for name, rules in _RULES.items():
-        yield f"lark: {name}", Lark(rules)
+        yield f"lark: {name}", {"grammar": Lark(rules)}
     for name, schema in _schemas():
-        yield f"schema: {name}", JsonSchema(json.dumps(schema), strict=True)
-    tool = json.dumps(_many("argument ", 40))
-    yield "tools: two hundred", ToolCall({f"tool {number}": tool for number in range(200)})
+        yield f"schema: {name}", {"grammar": JsonSchema(json.dumps(schema), strict=True)}
+    parameters = json.dumps(_many("argument ", 40))
+    tools = [Tool(f"tool {number}", parameters=parameters) for number in range(200)]
+    yield "tools: two hundred", {"tool_use": ToolUse(tools=tools, choice="required")}
 
 
 def _one(key: str) -> dict[str, Any]:

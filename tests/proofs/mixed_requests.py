@@ -6,8 +6,8 @@ import json
 import random
 from typing import Any
 
-from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex, ToolCall
-from inference.requests import GenerationRequest, Sampling
+from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex
+from inference.requests import GenerationRequest, Sampling, Tool, ToolUse
 from tests.proofs.schemas import closed, schemas
 
 MODEL = "tiny"
@@ -36,6 +36,7 @@ class Mixed:
             stop_token_ids=dice.choice([[], [], [7], [1000]]) if dice.random() < 0.2 else [],
             ignore_eos=dice.random() < 0.1,
             grammar=self._grammar(number),
+            tool_use=self._tool_use(number),
             prompt_logprobs=dice.choice([0, 3]) if dice.random() < 0.1 else None,
             stream=dice.random() < 0.5,
             account=account,
@@ -48,13 +49,13 @@ class Mixed:
     def _prompt(self, number: int) -> dict[str, Any]:
         dice = self._dice
         if dice.random() < 0.02:
-            return {"prompt": "too long " * 300}
+            return {"prompts": ["too long " * 300]}
         text = f"{dice.choice(BEGINNINGS)}{dice.choice(['', f'Number {number}. '])}What is a river?"
         kind = dice.choice(["messages", "messages", "text", "tokens"])
         if kind == "text":
-            return {"prompt": text}
+            return {"prompts": [text]}
         if kind == "tokens":
-            return {"prompt": [dice.randrange(_VOCABULARY) for _ in range(dice.randint(0, 60))]}
+            return {"prompts": [[dice.randrange(_VOCABULARY) for _ in range(dice.randint(0, 60))]]}
         return {"messages": [{"role": "user", "content": text}]}
 
     def _sampling(self) -> Sampling:
@@ -74,20 +75,27 @@ class Mixed:
             logprobs=dice.choice([None, None, None, 0, 5]),
         )
 
+    def _tool_use(self, number: int) -> ToolUse | None:
+        dice = self._dice
+        if dice.random() < 0.9:
+            return None
+        _, schema = dice.choice(self._schemas)
+        own = closed({f"key {number}": {"enum": [number, str(number)]}})
+        tools = [Tool(f"tool {number}", parameters=json.dumps(own)), Tool("other", parameters=json.dumps(schema))]
+        return ToolUse(tools=tools, choice=dice.choice(["auto", "none", "required"]), parallel=dice.random() < 0.5)
+
     def _grammar(self, number: int) -> Grammar | None:
         dice = self._dice
         if dice.random() < 0.8:
             return None
         _, schema = dice.choice(self._schemas)
         own = closed({f"key {number}": {"enum": [number, str(number)]}})
-        tools = {f"tool {number}": json.dumps(own), "other": json.dumps(schema)}
         return dice.choice(
             [
                 JsonObject(),
                 JsonSchema(json.dumps(schema), strict=True),
                 JsonSchema(json.dumps(own)),
                 JsonSchema('{"type": "no such type"'),
-                ToolCall(tools),
                 Regex(f"[a-z]{{1,{number % 20 + 1}}}"),
                 Regex("(unfinished"),
                 Lark(f'start: "{number}" | "a"+'),

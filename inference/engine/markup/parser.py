@@ -15,7 +15,7 @@ from inference.engine.markup.call_reader import CallReader
 from inference.engine.markup.json_scanner import BrokenError
 from inference.engine.markup.lexer import Item, Lexer
 from inference.engine.markup.llama_calls import LlamaBody
-from inference.engine.markup.pieces import Arguments, Begun, CallPiece, Complete, Piece, Said
+from inference.engine.markup.pieces import Arguments, Begun, CallPiece, Complete, Found, Piece, Said
 from inference.engine.markup.reasoning import Reasoning
 from inference.engine.markup.speech import LINE_ENDS, SPACES, Speech
 from inference.engine.markup.xml_call import Coerce
@@ -54,7 +54,7 @@ class Parser:
         self._parallel = parallel
         self._streams = streams
         self._lexer = Lexer(_markers(family, calls=calls))
-        self._out: list[Piece] = []
+        self._out: list[Found] = []
         self._items: deque[Item] = deque()
         self._blank: list[Item] = []  # before it is known what begins
         self._reasoning = Reasoning(family.reasoning, self._out) if family.reasoning else None
@@ -75,15 +75,17 @@ class Parser:
         opening = self._place is _Place.OPENING and self._reasoning
         return self._reasoning.span.begin.token if opening and self._reasoning else None
 
-    def is_marker(self, token: int) -> bool:
-        return token in self._lexer.by_token
+    def spelling(self, token: int) -> str | None:
+        """The text of a marker's own token, None of any other one."""
+        marker = self._lexer.by_token.get(token)
+        return marker and marker.text
 
     def text(self, text: str) -> list[Piece]:
         self._read(self._lexer.text(text))
         return self._certain()
 
     def marker(self, token: int) -> list[Piece]:
-        """A token for which `is_marker` is true."""
+        """A token that has a `spelling`."""
         self._read(self._lexer.token(token))
         return self._certain()
 
@@ -199,7 +201,7 @@ def _last_marker(held: Sequence[Item], begin: Marker | None) -> int:
     return next(places, len(held))
 
 
-def _joined(pieces: list[Piece]) -> Iterator[Piece]:
+def _joined(pieces: Iterable[Found]) -> Iterator[Piece]:
     """Pieces of one kind that follow each other as one. That a call is complete is nobody's business but ours."""
     run: list[Said | Arguments] = []
     for piece in pieces:
@@ -214,11 +216,11 @@ def _joined(pieces: list[Piece]) -> Iterator[Piece]:
         yield _one(run)
 
 
-def _follows(piece: Piece, last: Said | Arguments) -> bool:
+def _follows(piece: Found, last: Said | Arguments) -> bool:
     if isinstance(piece, Said) and isinstance(last, Said):
         return piece.kind == last.kind and piece.start == last.stop
     return isinstance(piece, Arguments) and isinstance(last, Arguments)
 
 
-def _one(run: list[Said | Arguments]) -> Piece:
+def _one(run: list[Said | Arguments]) -> Said | Arguments:
     return run[0]._replace(text="".join(piece.text for piece in run))

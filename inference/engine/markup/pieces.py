@@ -44,4 +44,6 @@ class Complete(NamedTuple):
 
 CallPiece = Begun | Arguments | Complete
 
-Piece = Said | CallPiece
+#: What is found in an answer, and what of it is told.
+Found = Said | CallPiece
+Piece = Said | Begun | Arguments

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from inference.engine.families import Span
 from inference.engine.markup.lexer import Item
-from inference.engine.markup.pieces import Piece
+from inference.engine.markup.pieces import Found
 from inference.engine.markup.speech import LINE_ENDS, Speech
 
 
 class Reasoning:
     """Text up to the marker that ends it, without the label that some models write in front of it."""
 
-    def __init__(self, span: Span, pieces: list[Piece]) -> None:
+    def __init__(self, span: Span, pieces: list[Found]) -> None:
         self.span = span
         self._speech = Speech(pieces, "reasoning", drops=LINE_ENDS)
         self._head = "" if span.label else None  # what may become the label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.engine.markup.pieces import Kind, Piece, Said
+from inference.engine.markup.pieces import Found, Kind, Said
 
 SPACES = " \t\r\n"
 LINE_ENDS = "\r\n"
@@ -15,13 +15,13 @@ class Speech:
     the template's where a marker follows.
     """
 
-    def __init__(self, pieces: list[Piece], kind: Kind, *, drops: str = "", holds: bool = True) -> None:
+    def __init__(self, pieces: list[Found], kind: Kind, *, drops: str = "", holds: bool = True) -> None:
         self.begun = False
         self._pieces = pieces
         self._kind: Kind = kind
         self._drops = drops
         self._holds = holds
-        self._held: list[Piece] = []
+        self._held: list[Found] = []
 
     def say(self, text: str, start: int) -> None:
         if self._drops:

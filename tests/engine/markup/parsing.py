@@ -78,7 +78,7 @@ def parsed(
     parser = Parser(family, calls=calls, coerce=schemas.coerce, **options)
     pieces: list[Piece] = []
     for part in written(family, answer) if isinstance(answer, str) else answer:
-        if isinstance(part, int) and parser.is_marker(part):
+        if isinstance(part, int) and parser.spelling(part):
             pieces += parser.marker(part)
         else:
             pieces += parser.text(part if isinstance(part, str) else _MARKERS[part - 1000])
