@@ -20,7 +20,7 @@ from django.conf import settings  # noqa: E402
 
 from inference.gateway.consumer import V1Consumer  # noqa: E402
 from inference.gateway.envelopes import envelope_of  # noqa: E402
-from inference.gateway.exchange import new_request_id  # noqa: E402
+from inference.gateway.exchange import CORS, new_request_id  # noqa: E402
 from inference.gateway.runtime import Gateway  # noqa: E402
 from inference.refusals import Refusal  # noqa: E402
 
@@ -116,7 +116,7 @@ def render_error(status: int, path: str, message: str) -> tuple[list[tuple[bytes
     named = [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
     if path == "/v1" or path.startswith("/v1/"):
         body = envelope_of(path, []).envelope(Refusal(message, status=status), request_id)
-        return [(b"content-type", b"application/json"), *named], body
+        return [(b"content-type", b"application/json"), *named, *CORS], body
     return [(b"content-type", b"text/plain; charset=utf-8"), *named], f"{message}\n".encode()
 
 

@@ -146,13 +146,13 @@ class _Batch:
                 op.prices,
             )
         )
-        return Granted(found.tokens, found.completion_tokens, tuple(budget_ids))
+        return Granted(found.tokens, found.completion_tokens, tuple(budget_ids), grants.tokens_left(budgets))
 
-    @staticmethod
-    def _repeated(before: ReservationState) -> Answer:
+    def _repeated(self, before: ReservationState) -> Answer:
         if before.state != State.OPEN:
             return NotOpen()
-        return Granted(before.granted, before.completion_bound, tuple(before.budget_ids))
+        budgets = [self.read.budgets[id_] for id_ in before.budget_ids if id_ in self.read.budgets]
+        return Granted(before.granted, before.completion_bound, tuple(before.budget_ids), grants.tokens_left(budgets))
 
     def _extend(self, op: Extend) -> Answer:
         reservation = self.read.reservations.get(op.id)
@@ -173,7 +173,8 @@ class _Batch:
             reservation, granted=found.tokens, completion_bound=found.completion_tokens, held=held_now
         )
         self.writes.regranted.add(op.id)
-        return Granted(found.tokens, found.completion_tokens, tuple(reservation.budget_ids))
+        budget_ids = tuple(reservation.budget_ids)
+        return Granted(found.tokens, found.completion_tokens, budget_ids, grants.tokens_left(budgets))
 
     def _find(
         self, budgets: Sequence[BudgetState], need: Need, prices: Prices | None, model: str, *, exact: bool

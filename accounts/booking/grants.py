@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from accounts.booking.operations import Need, OverCap
+from accounts.booking.operations import Need, OverCap, TokensLeft
 from accounts.booking.state import BudgetState
 from accounts.booking.windows import Window
 from accounts.models import Budget
@@ -68,6 +68,15 @@ def over_cap(budgets: Sequence[BudgetState], need: Need, prices: Prices, now: da
     ]
     assert refusals, "asked only after no grant was found"
     return max(refusals, key=lambda refusal: math.inf if refusal.retry_after_s is None else refusal.retry_after_s)
+
+
+def tokens_left(budgets: Sequence[BudgetState]) -> TokensLeft | None:
+    """Of the one that will be the first to say no."""
+    capped = [budget for budget in budgets if budget.unit == Budget.Unit.TOKENS and budget.limit is not None]
+    tightest = min(capped, key=lambda budget: budget.room, default=None)
+    if tightest is None or tightest.limit is None:
+        return None
+    return TokensLeft(tightest.limit, max(0, int(tightest.room)), tightest.window_ends_at)
 
 
 def _fits(budgets: Sequence[BudgetState], grant: Grant, prices: Prices) -> bool:

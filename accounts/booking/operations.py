@@ -132,12 +132,24 @@ Operation = Reserve | Extend | Settle | Release | Correct | Refund | Credit | Ch
 # -- answers -------------------------------------------------------------------------------------
 
 
+class TokensLeft(msgspec.Struct, frozen=True):
+    """The budget in tokens with the least room: so many of its `cap` may still be reserved before it resets."""
+
+    cap: int
+    tokens: int
+    resets_at: datetime | None
+
+
 class Granted(msgspec.Struct, frozen=True):
-    """At most so many tokens: `completion_tokens` is the output bound over all sequences that goes with it."""
+    """At most so many tokens: `completion_tokens` is the output bound over all sequences that goes with it.
+
+    `left` is None where no budget is capped in tokens.
+    """
 
     granted: int
     completion_tokens: int
     budget_ids: tuple[int, ...]
+    left: TokensLeft | None = None
 
 
 class OverCap(msgspec.Struct, frozen=True):

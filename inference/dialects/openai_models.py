@@ -15,10 +15,12 @@ def entry(
     locations: Sequence[tuple[str, str]],
     facts: Sequence[Mapping[str, Any]],
     limit: Mapping[str, int] | None,
+    cost: Mapping[str, float] | None,
 ) -> ModelEntry:
     """One model. `locations` are (neuron, status); `facts` is what each neuron that holds it says of it.
 
-    Abilities are the union of what neurons say. `limit` is None for a model that is loaded nowhere.
+    Abilities are the union of what neurons say. `limit` is None for a model that is loaded nowhere, and `cost`, in USD
+    per 1M tokens, for one without a price.
     """
     statuses = {status for _, status in locations}
     status = next((status for status in ("loaded", "loading", "failed") if status in statuses), "unloaded")
@@ -36,6 +38,8 @@ def entry(
     }
     if limit is not None:
         result["limit"] = dict(limit)
+    if cost is not None:
+        result["cost"] = dict(cost)
     templates = {fact["chat_template"] for fact in facts if "chat_template" in fact}
     if templates:
         # "default": a base model without a chat template of its own gets a plain one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from accounts.booking.operations import TokensLeft
 from fleet.reports import NeuronReport
 from inference.events import Event, Failed, Finished, Started
 from inference.refusals import Refusal
@@ -47,6 +48,7 @@ class Attempt:
         "neuron",
         "over",
         "started",
+        "tokens_left",
         "usage",
     )
 
@@ -65,6 +67,8 @@ class Attempt:
         self.lost = False
         self.final: Finished | Failed | None = None
         self.usage = Usage()
+        #: What its budgets had room for when it was granted; None without a cap in tokens.
+        self.tokens_left: TokensLeft | None = None
         self.missed_reports = 0
         #: Where the gateway's stream was read to when this attempt began: nothing after it may be trimmed away.
         self.first_position = "0"

@@ -26,6 +26,7 @@ from accounts.booking.operations import (
     Release,
     Reserve,
     Settle,
+    TokensLeft,
 )
 from accounts.money import Counts, Prices
 from accounts.principals import Principal
@@ -64,12 +65,14 @@ class Hold:
     granted: int
     bound: int
     budget_ids: tuple[int, ...]
+    left: TokensLeft | None = None
     closing: bool = False
 
     def take(self, granted: Granted) -> None:
         self.granted = granted.granted
         self.bound = granted.completion_tokens // self.sequences
         self.budget_ids = granted.budget_ids
+        self.left = granted.left
 
 
 class Books:

@@ -174,6 +174,7 @@ class Call:
         self._attempts += 1
         self._recipient.attempt = attempt
         attempt.first_position = gateway.relay.position
+        attempt.tokens_left = hold.left if hold else None
         gateway.attempts.open(attempt)
         generation = self._request.generation(
             attempt.id,

@@ -10,15 +10,16 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from accounts.principals import Principal
+from inference.gateway import rate_limits
 from inference.gateway.attempts import Attempt
-from inference.gateway.envelopes import envelope_of
+from inference.gateway.envelopes import envelope_of, speaks_anthropic
 from inference.gateway.recipient import Broken
 from inference.refusals import Refusal
 
 #: `/v1` answers any origin, without credentials (MISSION G13).
-_CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-request-id, retry-after")]
+CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
 _PREFLIGHT = [
-    *_CORS,
+    *CORS,
     (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"*, authorization"),
     (b"access-control-max-age", b"86400"),
@@ -97,10 +98,17 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [_JSON, length, *self._ids, *_CORS, *(headers or [])],
+                "headers": [_JSON, length, *self._named, *(headers or [])],
             }
         )
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    @property
+    def _named(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every answer: which request it is, who may read it, and what is left to its key."""
+        left = self.attempt.tokens_left if self.attempt else None
+        anthropic = left is not None and speaks_anthropic(self.path, self.headers)
+        return [*self._ids, *CORS, *rate_limits.headers(left, anthropic=anthropic)]
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error: a plain status, or the last event of a stream whose 200 has left."""
@@ -120,7 +128,7 @@ class Exchange:
     async def open_stream(self, broken: Broken) -> None:
         """Send the 200 of a stream: from here on an error is what `broken` makes of it."""
         self.status, self._broken = 200, broken
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *self._ids, *_CORS]})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *self._named]})
 
     async def send(self, frames: bytes) -> None:
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})

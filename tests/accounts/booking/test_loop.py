@@ -26,6 +26,7 @@ from accounts.booking.operations import (
     Release,
     Reserve,
     Settle,
+    TokensLeft,
 )
 from accounts.money import Counts
 from tests.accounts.booking.relay import Relay, relay
@@ -143,7 +144,7 @@ async def waiting_for_a_lock(tables: Tables) -> None:
 
 async def test_reserved_extended_settled(gateway: BookingLoop, tenant: Tenant) -> None:
     reserve = tenant.reserve()
-    assert await gateway.reserve(reserve) == Granted(30, 20, tenant.budgets)
+    assert await gateway.reserve(reserve) == Granted(30, 20, tenant.budgets, TokensLeft(100, 70, None))
     assert tenant.counters == (0, 30)
     assert isinstance(await gateway.reserve(Extend(reserve.id, Need(12, 20), tenant.budgets)), Granted)
     assert tenant.counters == (0, 32)
@@ -304,7 +305,7 @@ async def test_a_reserve_whose_commit_was_not_heard_of_is_made_once(
 ) -> None:
     reserve = tenant.reserve()
     between.cut_after_commit()
-    assert await far_gateway.reserve(reserve) == Granted(30, 20, tenant.budgets)
+    assert await far_gateway.reserve(reserve) == Granted(30, 20, tenant.budgets, TokensLeft(100, 70, None))
     assert between.cut.is_set()
     assert tenant.counters == (0, 30)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.booking.operations import Granted, KeyNotValid, NoPrice, NotOpen, OverCap
+from accounts.booking.operations import Granted, KeyNotValid, NoPrice, NotOpen, OverCap, TokensLeft
 from accounts.money import Prices
 from tests.accounts.booking.plain import NANO_USD, NOW, Books, budget, reserve, rolling
 
@@ -38,6 +38,13 @@ def test_one_budget_without_room_and_no_budget_moves() -> None:
     assert refused(books, 10, 29).owner == "key"
 
 
+def test_a_grant_tells_what_is_left_of_the_tightest_budget_in_tokens() -> None:
+    both = Books([budget(100), budget(70, of_key=True)])
+    assert granted(both, 10, 20).left == TokensLeft(70, 40, None)
+    assert granted(Books([budget(10**9, unit=NANO_USD)]), 10, 20).left is None
+    assert granted(Books([budget(None)]), 10, 20).left is None
+
+
 def test_without_budgets_everything_is_granted() -> None:
     assert granted(Books([]), 10, 10**9).granted == 10 + 10**9
 
@@ -55,7 +62,7 @@ def test_the_last_token_can_be_had_and_none_after_it() -> None:
 
 
 def test_a_bound_that_was_not_stated_shrinks_to_what_is_left() -> None:
-    assert granted(Books([budget(30)]), 10, 4096, stated=False) == Granted(30, 20, (1,))
+    assert granted(Books([budget(30)]), 10, 4096, stated=False) == Granted(30, 20, (1,), TokensLeft(30, 0, None))
 
 
 def test_a_stated_bound_is_refused_and_never_shortened() -> None:
@@ -71,8 +78,8 @@ def test_a_shrunk_bound_is_as_much_for_each_sequence(left: int, bound: int) -> N
 
 def test_an_estimated_prompt_never_refuses() -> None:
     """Beside the bound one token of the prompt fits: the exact count decides later."""
-    assert granted(Books([budget(21)]), 500, 20) == Granted(21, 20, (1,))
-    assert granted(Books([budget(5)]), 500, 4096, stated=False) == Granted(5, 1, (1,))
+    assert granted(Books([budget(21)]), 500, 20) == Granted(21, 20, (1,), TokensLeft(21, 0, None))
+    assert granted(Books([budget(5)]), 500, 4096, stated=False) == Granted(5, 1, (1,), TokensLeft(5, 0, None))
     refused(Books([budget(20)]), 500, 20)
     refused(Books([budget(1)]), 500, 4096, stated=False)
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from accounts.booking.operations import Author, Closed, Extend, Granted, Need, NotOpen, OverCap, Refund, Release
+from accounts.booking.operations import (
+    Author,
+    Closed,
+    Extend,
+    Granted,
+    Need,
+    NotOpen,
+    OverCap,
+    Refund,
+    Release,
+    TokensLeft,
+)
 from accounts.booking.writing import NewEntry
 from accounts.models import Entry
 from accounts.money import Counts
@@ -81,9 +92,9 @@ def extend(id_: UUID, prompt: int, bound: int, *, stated: bool = True, sequences
 def test_an_extension_makes_the_grant_exact() -> None:
     books = Books([budget(100)])
     id_ = opened(books)
-    assert books.one(extend(id_, 15, 20)) == Granted(35, 20, (1,))
+    assert books.one(extend(id_, 15, 20)) == Granted(35, 20, (1,), TokensLeft(100, 65, None))
     assert counters(books) == [(0, 35)]
-    assert books.one(extend(id_, 5, 20)) == Granted(25, 20, (1,))
+    assert books.one(extend(id_, 5, 20)) == Granted(25, 20, (1,), TokensLeft(100, 75, None))
     assert counters(books) == [(0, 25)]
 
 
@@ -99,10 +110,10 @@ def test_an_extension_without_room_leaves_what_was_held() -> None:
 def test_a_default_bound_is_extended_to_what_is_left_and_never_cuts_the_prompt() -> None:
     books = Books([budget(31)])
     id_ = opened(books)
-    assert books.one(extend(id_, 25, 20, stated=False)) == Granted(31, 6, (1,))
+    assert books.one(extend(id_, 25, 20, stated=False)) == Granted(31, 6, (1,), TokensLeft(31, 0, None))
     assert isinstance(books.one(extend(id_, 31, 20, stated=False)), OverCap)
     assert isinstance(books.one(extend(id_, 29, 60, stated=False, sequences=3)), OverCap)
-    assert books.one(extend(id_, 28, 60, stated=False, sequences=3)) == Granted(31, 3, (1,))
+    assert books.one(extend(id_, 28, 60, stated=False, sequences=3)) == Granted(31, 3, (1,), TokensLeft(31, 0, None))
 
 
 def test_only_what_is_open_can_be_extended() -> None:

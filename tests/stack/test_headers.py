@@ -1,0 +1,70 @@
+"""What every answer carries: its request's names, who may read it, what is left to its key."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.stack.running import Key, Stack
+
+PATHS = [
+    ("POST", "/v1/chat/completions"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/no"),
+    ("OPTIONS", "/v1/messages"),
+    ("POST", "/v1/embeddings"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_every_answer_names_its_request_by_both_names_and_may_be_read_anywhere(
+    url: str, key: Key, method: str, path: str
+) -> None:
+    headers = httpx.request(method, url + path, headers={**key.headers, "origin": "https://example.org"}).headers
+    assert headers["x-request-id"] == headers["request-id"]
+    assert headers["x-request-id"].startswith("req_")
+    assert headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in headers
+
+
+def test_a_browser_may_ask_first_without_a_key(url: str) -> None:
+    asked = {
+        "origin": "https://example.org",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, content-type, x-stainless-os, anthropic-version",
+    }
+    answer = httpx.options(f"{url}/v1/chat/completions", headers=asked)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert {"GET", "POST", "DELETE"} <= set(answer.headers["access-control-allow-methods"].split(", "))
+    assert {"*", "authorization"} <= set(answer.headers["access-control-allow-headers"].split(", "))
+    assert httpx.get(f"{url}/v1/models", headers={"origin": "https://example.org"}).headers[
+        "access-control-allow-origin"
+    ]
+
+
+def test_pages_and_their_probe_are_not_for_other_origins(url: str) -> None:
+    probe = httpx.head(f"{url}/")
+    assert probe.status_code < 500
+    assert probe.content == b""
+    assert "access-control-allow-origin" not in probe.headers
+
+
+def test_a_key_with_a_cap_hears_what_is_left_of_it(stack: Stack, server: str) -> None:
+    key = stack.issue_key("limited", "--cap", "1000")
+    whole = stack.chat(server, key, max_tokens=8)
+    prompt_tokens = whole.json()["usage"]["prompt_tokens"]
+    assert whole.headers["x-ratelimit-limit-tokens"] == "1000"
+    left = int(whole.headers["x-ratelimit-remaining-tokens"])
+    assert 1000 - left >= prompt_tokens + 8
+    streamed = stack.chat(server, key, max_tokens=8, stream=True)
+    assert int(streamed.headers["x-ratelimit-remaining-tokens"]) < left
+    assert "x-ratelimit-reset-tokens" not in whole.headers, "a balance never resets"
+
+    body = {"model": stack.model, "max_tokens": 4, "messages": [{"role": "user", "content": "hi"}]}
+    answer = httpx.post(f"{stack.gateways[server]}/v1/messages", json=body, headers=key.headers)
+    assert answer.headers["anthropic-ratelimit-tokens-limit"] == "1000"
+    assert "x-ratelimit-limit-tokens" not in answer.headers
+
+
+def test_a_key_without_a_cap_hears_of_none(stack: Stack, server: str, key: Key) -> None:
+    assert not [name for name in stack.chat(server, key).headers if "ratelimit" in name]
