@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from inference.dialects.assembly import Choice
+from inference.dialects.assembly import Assembly, Choice
 from inference.dialects.dialect import Content
 from inference.dialects.responses_output import Event, Output, Shown
 from inference.dialects.responses_tools import Offered
@@ -117,9 +117,9 @@ class ResponsesAnswer:
 
     # -- the whole -------------------------------------------------------------------------------
 
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
         self.begin(started)
-        (choice,) = choices
+        (choice,) = assembly.choices
         for event in events_of(choice):
             self.add(event)
         self.finish(finished)
@@ -175,7 +175,7 @@ class ResponsesAnswer:
 class CountAnswer(ResponsesAnswer):
     """What `input_tokens` answers: the prompt, and no response to it."""
 
-    def whole(self, choices: Sequence[Choice], started: Started, finished: Finished) -> bytes:
+    def whole(self, assembly: Assembly, started: Started, finished: Finished) -> bytes:
         return _encode({"object": "response.input_tokens", "input_tokens": started.prompt_tokens})
 
 
