@@ -37,7 +37,8 @@ def no_key() -> Refusal:
 
 
 def wrong_key() -> Refusal:
-    return Refusal("The API key is wrong, revoked, expired or suspended.", code="invalid_api_key")
+    """In OpenAI's first words, without which LiteLLM takes a 401 for a request that is wrong."""
+    return Refusal("Incorrect API key provided: it is unknown, revoked, expired or suspended.", code="invalid_api_key")
 
 
 class Principals:

@@ -81,7 +81,7 @@ ENVIRONMENTS = {
         Environment("openai-previous", python=("openai==2.54.0",)),
         Environment("anthropic-current", python=("anthropic==2.12.0",)),
         Environment("anthropic-previous", python=("anthropic==1.17.0",)),
-        Environment("litellm", python=("litellm==1.106.2",)),
+        Environment("litellm", python=("litellm==1.106.2", "mcp==2.3.0")),
         Environment("langchain-openai", python=("langchain-openai==1.7.3",)),
         Environment("langchain-anthropic", python=("langchain-anthropic==1.7.7",)),
         Environment("openai-agents", python=("openai-agents==0.24.0",)),

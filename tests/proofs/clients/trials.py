@@ -99,6 +99,7 @@ def variables(served: Served, *, home: str, search_path: str) -> dict[str, str]:
         "OPENAI_API_KEY": served.key,
         "ANTHROPIC_BASE_URL": served.url,
         "ANTHROPIC_API_KEY": served.key,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "true",  # else it asks its maker for prices
     }
 
 

@@ -43,6 +43,8 @@ def lookup(city: str) -> str:
 def run() -> None:
     """Try all features; ONLY_FEATURES in the environment names some of them."""
     only = os.environ.get("ONLY_FEATURES", "").split()
+    loop = asyncio.new_event_loop()  # one for all: clients keep connections
+    asyncio.set_event_loop(loop)
     for name, function in _features.items():
         if only and name not in only:
             continue
@@ -50,7 +52,7 @@ def run() -> None:
         try:
             outcome = function()
             if inspect.iscoroutine(outcome):
-                asyncio.run(outcome)
+                loop.run_until_complete(outcome)
         except Exception as failure:
             traceback.print_exc()
             fault = f"{type(failure).__name__}: {failure}".splitlines()[0][:300]
