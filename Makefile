@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu proof-fuzz proof-leaving proof-peers
+	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu proof-fuzz proof-leaving proof-peers proof-idle
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -97,6 +97,9 @@ proof-fuzz: $(DEV)  ## Send 20,000 requests with something wrong in each, in eve
 
 proof-leaving: $(DEV)  ## Let 500 clients leave at random points: all is settled, and the engine is idle at once
 	@$(PYTHON) -m tests.proofs.leaving $(ARGS)
+
+proof-idle: $(DEV)  ## Measure what 2,000 open streams that say nothing cost a gateway in memory
+	@$(PYTHON) -m tests.proofs.idle $(ARGS)
 
 proof-peers: $(DEV)  ## Measure the gateway with budgets beside LiteLLM's proxy, which is installed for it. ARGS="--server uvicorn"
 	@$(PYTHON) -m tests.proofs.peers $(ARGS)

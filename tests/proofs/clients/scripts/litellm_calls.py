@@ -69,7 +69,11 @@ def try_all(prefix: str) -> None:
 
     @feature
     def reasoning() -> None:
-        message = litellm.completion(**asked, reasoning_effort="low", allowed_openai_params=["reasoning_effort"]).choices[0].message
+        message = (
+            litellm.completion(**asked, reasoning_effort="low", allowed_openai_params=["reasoning_effort"])
+            .choices[0]
+            .message
+        )
         assert message.reasoning_content.strip() == THOUGHT
         assert message.content == FIRST_WORD
 
