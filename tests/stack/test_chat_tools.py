@@ -37,7 +37,7 @@ def client(url: str, key: Key) -> OpenAI:
 
 @pytest.fixture
 def asked(stack: Stack) -> dict[str, Any]:
-    """Not greedy: between brackets any white space is JSON, and the likeliest token would be some for ever."""
+    """Not greedy: a model of random weights would write as much white space as JSON may hold between everything."""
     return {
         "model": stack.model,
         "messages": [{"role": "user", "content": "a shirt, please"}],
