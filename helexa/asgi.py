@@ -62,6 +62,8 @@ class Application:
                     require_auth=settings.HELEXA_REQUIRE_AUTH,
                     retention_days=settings.HELEXA_RETENTION_DAYS,
                     keep_alive_s=settings.HELEXA_KEEP_ALIVE_SECS,
+                    store_days=settings.HELEXA_STORE_DAYS,
+                    store_max_bytes=settings.HELEXA_STORE_MAX_BYTES,
                 )
                 self._v1 = V1Consumer.as_asgi(gateway=gateway)
                 await gateway.start()

@@ -48,6 +48,8 @@ HELEXA_REQUIRE_AUTH: bool = env.bool("HELEXA_REQUIRE_AUTH", default=True)
 HELEXA_HARNESS: str = env.str("HELEXA_HARNESS", default="torch")
 HELEXA_ALLOW_ECHO: bool = env.bool("HELEXA_ALLOW_ECHO", default=False)
 HELEXA_RETENTION_DAYS: int = env.int("HELEXA_RETENTION_DAYS", default=90)
+HELEXA_STORE_DAYS: int = env.int("HELEXA_STORE_DAYS", default=30)
+HELEXA_STORE_MAX_BYTES: int = env.int("HELEXA_STORE_MAX_BYTES", default=16 * 1024 * 1024)
 HELEXA_KEEP_ALIVE_SECS: float = env.float("HELEXA_KEEP_ALIVE_SECS", default=10)
 HELEXA_LOG_LEVEL: str = env.str("HELEXA_LOG_LEVEL", default="info").lower()
 

@@ -27,6 +27,9 @@ SETTLED_FIELD = b"s"
 #: after this entry is neither relayed nor billed (DESIGN 3.7). The order of the stream is the fence's generation.
 FENCE_FIELD = b"f"
 
+#: Field of a gateway's event stream that holds one msgpack list of ids of background responses to be cancelled.
+STOP_FIELD = b"x"
+
 #: An event stream nobody trims any more (its gateway died) is gone after a day.
 EVENTS_KEPT_S = 86_400
 
@@ -35,8 +38,9 @@ def gateway_stream(gateway_id: str) -> str:
     return f"helexa:gateway:{gateway_id}:events"
 
 
-#: A request is tried at most this often: on two neurons, and again wherever its reservation had to be extended.
-MOST_ATTEMPTS = 4
+#: A request is tried at most this often: on two neurons, again wherever its reservation had to be extended, and again
+#: and again where it runs in the background and waits for a place.
+MOST_ATTEMPTS = 32
 
 
 def attempt_id(request: str, number: int) -> str:
@@ -66,6 +70,8 @@ def together(encoded: Iterable[bytes]) -> bytes:
 
 encode_published = msgspec.msgpack.Encoder().encode
 decode_published = msgspec.msgpack.Decoder(list[Published]).decode
+#: No events: what an entry holds that is for something else.
+NOTHING = encode_published([])
 
 encode_ids = msgspec.msgpack.Encoder().encode
 decode_ids = msgspec.msgpack.Decoder(list[str]).decode

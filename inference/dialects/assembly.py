@@ -21,24 +21,32 @@ from inference.events import (
 
 @dataclass
 class Passage:
-    """Neighbouring pieces of one kind: what was thought, what was said, or one call, whose `text` is its arguments."""
+    """Neighbouring pieces of one kind: what was thought, what was said, or one call, whose `text` is its arguments.
+
+    `logprobs` are of the tokens of what was said, where they were asked for.
+    """
 
     kind: Literal["reasoning", "text", "call"]
     text: str = ""
     name: str = ""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 @dataclass
 class Choice:
-    """One choice, its passages in their order. `logprobs` are of the tokens of its text, where they were asked for."""
+    """One choice, its passages in their order."""
 
     passages: list[Passage] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
     reason: ChoiceReason = "stop"
     stop: str | None = None
 
     def text_of(self, kind: Literal["reasoning", "text"]) -> str:
         return "".join(passage.text for passage in self.passages if passage.kind == kind)
+
+    @property
+    def logprobs(self) -> list[TokenLogprob]:
+        """Of the tokens of all that was said."""
+        return [token for passage in self.passages for token in passage.logprobs]
 
     @property
     def calls(self) -> list[Passage]:
@@ -52,12 +60,12 @@ class Choice:
             self.passages[-1].text += piece.text
             return
         kind: Literal["reasoning", "text"] = "reasoning" if isinstance(piece, Reasoning) else "text"
-        if piece.text:
+        logprobs = piece.logprobs if isinstance(piece, Text) else []
+        if piece.text or logprobs:
             if not self.passages or self.passages[-1].kind != kind:
                 self.passages.append(Passage(kind))
             self.passages[-1].text += piece.text
-        if isinstance(piece, Text):
-            self.logprobs += piece.logprobs
+            self.passages[-1].logprobs += logprobs
 
 
 class Assembly:

@@ -130,17 +130,17 @@ class Engine:
         A refusal is an event, never an exception.
         """
         deadline = None if request.timeout_s is None else self._clock() + request.timeout_s
-        compiles = takes_long(request)
-        if not self._submissions.begin(request.id, compiles=compiles):
+        in_turn = takes_long(request)
+        if not self._submissions.begin(request.id, in_turn=in_turn):
             logger.warning("request %s is here already: the second one is dropped", request.id)
-        elif compiles:
+        elif in_turn:
             self._admit_in_turn(request, deadline)
         else:
             self._admit(request, deadline)
 
     def cancel(self, request_id: str) -> bool:
         """Flag a request to be ended in the next step. False if it is not here, or not any more."""
-        if self._submissions.stop_compiling(request_id):  # which cannot be interrupted, but nobody waits for it now
+        if self._submissions.end_turn(request_id):  # which cannot be interrupted, but nobody waits for it now
             self._submissions.deliver([(request_id, Finished("cancelled", 0, 0))])
             return True
         if not self._submissions.cancel(request_id):
@@ -177,8 +177,8 @@ class Engine:
         if gone is None:
             return
         self._turns.close()
-        for request_id in self._submissions.compiling():
-            self._refuse_compiling(request_id)
+        for request_id in self._submissions.awaiting_turns():
+            self._refuse_in_turn(request_id)
         self._owner.call(lambda: self._stepping.end_all(ENGINE_CLOSING))
         for model in gone:
             model.grammars.close()
@@ -196,26 +196,26 @@ class Engine:
     def _admit_in_turn(self, request: GenerationRequest, deadline: float | None) -> None:
         """Later, on a thread for it: one at a time for each account."""
         if request.only_count:
-            waiting = len(self._submissions.compiling()) - 1
+            waiting = len(self._submissions.awaiting_turns()) - 1
             refused = queueing.count_refusal(self._admission, request.model, waiting)
-            if refused and self._submissions.stop_compiling(request.id):
+            if refused and self._submissions.end_turn(request.id):
                 self._submissions.deliver([(request.id, refused)])
                 return
         try:
-            self._turns.add(request.account, lambda: self._admit_compiling(request, deadline))
+            self._turns.add(request.account, lambda: self._admit_when_due(request, deadline))
         except RuntimeError:
-            self._refuse_compiling(request.id)
+            self._refuse_in_turn(request.id)
 
-    def _admit_compiling(self, request: GenerationRequest, deadline: float | None) -> None:
-        """Admit a request whose grammar had to wait for its turn, unless it was cancelled meanwhile."""
-        if not self._submissions.is_compiling(request.id):
+    def _admit_when_due(self, request: GenerationRequest, deadline: float | None) -> None:
+        """Admit a request that had to wait for its turn, unless it was cancelled meanwhile."""
+        if not self._submissions.awaits_turn(request.id):
             return
         admitted = admit(request, self._models.get(request.model), deadline=deadline)
-        if self._submissions.stop_compiling(request.id):
+        if self._submissions.end_turn(request.id):
             self._take_in(request.id, admitted)
 
-    def _refuse_compiling(self, request_id: str) -> None:
-        if self._submissions.stop_compiling(request_id):
+    def _refuse_in_turn(self, request_id: str) -> None:
+        if self._submissions.end_turn(request_id):
             self._submissions.deliver([(request_id, Failed("service_unavailable", ENGINE_CLOSING))])
 
     def _admit(self, request: GenerationRequest, deadline: float | None) -> None:

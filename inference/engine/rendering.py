@@ -1,12 +1,10 @@
 """A chat template applied: text that a template and a client wrote, and the tokens of it.
 
-The sandbox is transformers'. What a client spells never becomes a control token: such spellings are marked before the
-template sees them, and encoded as the ordinary text they are.
+The sandbox is transformers'.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -14,8 +12,8 @@ from typing import Any, NamedTuple, cast
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils as templates
 
-from inference.engine.conversations import PromptError
 from inference.engine.families import Family, Span
+from inference.engine.spellings import Spellings, whole_characters
 from inference.requests import Message
 
 #: Names in a template that are not a client's to set.
@@ -32,8 +30,6 @@ RESERVED = frozenset(
         "tools",
     }
 )
-#: What the library puts around a control token that a client spells; a template may leave one of the two.
-_MARKS = re.compile("[{0}{2}]".format(*templates.mark_control_tokens("x", re.compile("x"))))
 
 
 class Conversation(NamedTuple):
@@ -64,24 +60,22 @@ class Renderer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
         self._tokenizer = tokenizer
         self._reasoning = family.reasoning
-        self._markers = {marker.text for marker in family.markers}
-        self._controls: dict[str, re.Pattern[str]] = {}
+        self._spellings = Spellings(tokenizer, {marker.text for marker in family.markers})
         # A tokenizer is not safe to share: each call first sets its truncation and padding.
         self._one_at_a_time = threading.Lock()
 
     def render(self, template: str, conversation: Conversation) -> str:
         """The text of a prompt, with marks in it. Raises whatever the template does."""
         messages, tools, fields, continues = conversation
-        controls = self._controls_of(template)
         # No tuple unpacking: the library says that it returns a string.
         texts: Any = templates.render_jinja_template(
-            conversations=[_marked(messages, controls)],
-            tools=_marked(tools, controls),
+            conversations=[self._spellings.marked(messages, template)],
+            tools=self._spellings.marked(tools, template),
             chat_template=template,
             add_generation_prompt=not continues,
             continue_final_message=continues
             and ("reasoning_content" if conversation.continues_reasoning else "content"),
-            **{**self._tokenizer.special_tokens_map, **_marked(fields, controls)},
+            **{**self._tokenizer.special_tokens_map, **self._spellings.marked(fields, template)},
         )
         return cast(str, texts[0][0])
 
@@ -91,22 +85,14 @@ class Renderer:
         Raises PromptError for a client's text that becomes a control token whatever one does.
         """
         with self._one_at_a_time:
-            ids = self._encode(text)
+            ids = self._spellings.encode(text)
             return Rendered(ids, self._reasoning is not None and self._is_inside(self._reasoning, ids, text, continues))
-
-    def _encode(self, text: str) -> list[int]:
-        if not _MARKS.search(text):
-            return cast(list[int], self._tokenizer.encode(text, add_special_tokens=False))
-        try:
-            return templates.encode_marked_chat(self._tokenizer, text)
-        except ValueError as fault:
-            raise PromptError("messages", f"The messages spell a control token of this model: {fault}.") from fault
 
     def whole(self, prompt: str | list[int], *, echo: bool) -> Rendered:
         """A prompt that passes through no template: text, behind the token that begins every text, or its tokens."""
         with self._one_at_a_time:
             if isinstance(prompt, str):
-                text = _text(prompt)
+                text = whole_characters(prompt)
                 return Rendered(self._tokenizer.encode(text), text=text)
             return Rendered(prompt, text=str(self._tokenizer.decode(prompt)) if echo else "")
 
@@ -124,20 +110,6 @@ class Renderer:
             written = str(self._tokenizer.decode(since))
         return continues or written.strip() in ("", reasoning.label.strip())
 
-    def _controls_of(self, template: str) -> re.Pattern[str]:
-        """What a client may not spell as tokens: special ones, those the template writes, and the family's markers."""
-        if template not in self._controls:
-            spelled = {
-                token.content
-                for token in self._tokenizer.added_tokens_decoder.values()
-                if token.special
-                or token.content in self._markers
-                or (token.content in template and not token.content.isspace())
-            }
-            longest_first = sorted(spelled, key=len, reverse=True)
-            self._controls[template] = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        return self._controls[template]
-
 
 def _behind_last(ids: list[int], token: int) -> list[int] | None:
     """What comes behind the last of these tokens; None where there is none."""
@@ -145,23 +117,3 @@ def _behind_last(ids: list[int], token: int) -> list[int] | None:
         if ids[at] == token:
             return ids[at + 1 :]
     return None
-
-
-def _marked(value: Any, controls: re.Pattern[str]) -> Any:
-    """The same with control tokens marked, in keys too, which are a client's where they name an argument."""
-    if isinstance(value, str):
-        return templates.mark_control_tokens(_text(value), controls)
-    if isinstance(value, dict):
-        return {_marked(key, controls): _marked(inner, controls) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_marked(inner, controls) for inner in value]
-    return value
-
-
-def _text(value: str) -> str:
-    """Half a surrogate pair is no character, and no tokenizer takes it."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value

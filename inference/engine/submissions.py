@@ -31,35 +31,35 @@ class Submissions:
         self._publish = publish
         self._lock = threading.Lock()  # guards everything below
         self._admitting: set[str] = set()
-        self._compiling: set[str] = set()  # those of them that wait for their grammar
+        self._in_turn: set[str] = set()  # those of them that are checked on another thread
         self._generations: dict[str, Generation] = {}
         self._cancels: set[str] = set()
         self._listeners: dict[str, queue.SimpleQueue[Event]] = {}
 
-    def begin(self, request_id: str, *, compiles: bool) -> bool:
-        """Take in a request to be checked, on another thread if it `compiles`. False if it is here already."""
+    def begin(self, request_id: str, *, in_turn: bool) -> bool:
+        """Take in a request to be checked, `in_turn` on another thread. False if it is here already."""
         with self._lock:
             if self._holds(request_id):
                 return False
             self._admitting.add(request_id)
-            if compiles:
-                self._compiling.add(request_id)
+            if in_turn:
+                self._in_turn.add(request_id)
             return True
 
-    def is_compiling(self, request_id: str) -> bool:
+    def awaits_turn(self, request_id: str) -> bool:
         with self._lock:
-            return request_id in self._compiling
+            return request_id in self._in_turn
 
-    def stop_compiling(self, request_id: str) -> bool:
-        """Take a request out of those that wait for their grammar: who is told True has to end it or to queue it."""
+    def end_turn(self, request_id: str) -> bool:
+        """Take a request out of those that are checked in turn: who is told True has to end it or to queue it."""
         with self._lock:
-            waits = request_id in self._compiling
-            self._compiling.discard(request_id)
+            waits = request_id in self._in_turn
+            self._in_turn.discard(request_id)
             return waits
 
-    def compiling(self) -> list[str]:
+    def awaiting_turns(self) -> list[str]:
         with self._lock:
-            return list(self._compiling)
+            return list(self._in_turn)
 
     def listen(self, request_id: str) -> queue.SimpleQueue[Event]:
         """Where the events of a request go that is about to be submitted. Raises ValueError if it is here already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -20,11 +21,14 @@ from inference.gateway.meter import Meter
 from inference.gateway.recipient import Recipient
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal
+from inference.requests import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
 #: On how many neurons a request is tried, if it is lost before its first token left.
 MOST_NEURONS = 2
+#: A prompt that is counted differently so often will never fit its reservation.
+MOST_COUNTS = 4
 #: How long a lost attempt is waited for to be fenced before another one may be made.
 FENCE_LIMIT_S = 3.0
 
@@ -45,15 +49,7 @@ async def call(
     """
     route.require_model(gateway, principal, request.model)
     recipient.facts.update(dialect=dialect, model=request.model, stream=request.stream)
-    meter = Meter(request.model)
-    try:
-        await Call(gateway, recipient, principal, request, prompt_bytes=prompt_bytes, meter=meter).run()
-    except BaseException as fault:
-        meter.count_error(fault)
-        raise
-    finally:
-        meter.close()
-        recipient.facts.update(meter.facts)
+    await Call(gateway, recipient, principal, request, prompt_bytes=prompt_bytes).run_metered()
 
 
 class GrantExceeded(Exception):  # noqa: N818 - what the neuron calls it, and no error
@@ -84,23 +80,42 @@ class Call:
         request: DialectRequest,
         *,
         prompt_bytes: int,
-        meter: Meter,
     ) -> None:
         self._gateway = gateway
         self._recipient = recipient
         self._principal = principal
         self._request = request
         self._prompt_bytes = prompt_bytes
-        self._meter = meter
+        self._meter = Meter(request.model)
         self._hold: Hold | None = None
         self._attempts = 0
+        self._counts = 0
         self._avoid: list[str] = []
 
-    async def run(self) -> None:
-        """Try on a neuron: again with a larger reservation, or on another neuron if no token had left the first."""
-        neuron = self._route()
+    async def run_metered(self, neuron: NeuronReport | None = None) -> None:
+        """Run it, and count how it went."""
+        try:
+            await self.run(neuron)
+        except BaseException as fault:
+            self._meter.count_error(fault)
+            raise
+        finally:
+            self._meter.close()
+            self._recipient.facts.update(self._meter.facts)
+
+    async def begin(self) -> NeuronReport:
+        """Find a neuron and reserve: what refuses a request before any neuron has seen it."""
+        neuron = await self._route()
         if self._principal is not None and self._request.sequences:
             self._hold = await self._reserve(self._principal, neuron)
+        return neuron
+
+    async def run(self, neuron: NeuronReport | None = None) -> None:
+        """Try on a neuron: again with a larger reservation, or on another neuron if no token had left the first.
+
+        `neuron` is the one that `begin` found, where it has been called.
+        """
+        neuron = neuron or await self.begin()
         try:
             while True:
                 attempt = self._open(neuron)
@@ -113,17 +128,17 @@ class Call:
                     self._avoid.append(neuron.name)
                     if not self._may_ask_another():
                         raise refusal_of(full.event, self._request) from None
-                    neuron = self._route()
+                    neuron = await self._route()
                 except AttemptLost:
                     if self._recipient.status is not None or not await self._may_try_again(attempt):
                         raise
                     log.warning("attempt_lost", request=self._recipient.request_id, neuron=neuron.name)
-                    neuron = self._route()
+                    neuron = await self._route()
                 self._gateway.attempts.close(attempt)
         finally:
-            self._close()
+            self.close()
 
-    def _route(self) -> NeuronReport:
+    async def _route(self) -> NeuronReport:
         return route.choose(self._gateway, self._request.model, self._avoid)
 
     async def _reserve(self, principal: Principal, neuron: NeuronReport) -> Hold:
@@ -142,7 +157,8 @@ class Call:
 
     async def _extend(self, grant: GrantExceeded) -> None:
         assert self._hold is not None, "without a reservation there is no grant to exceed"
-        if self._attempts == wire.MOST_ATTEMPTS:
+        self._counts += 1
+        if self._counts == MOST_COUNTS:
             log.error("grant_never_fits", request=self._recipient.request_id, attempts=self._attempts)
             raise Refusal("The request was counted differently each time; the error was logged under its id.")
         await self._gateway.books.extend(self._hold, prompt_tokens=grant.prompt_tokens, bound=grant.bound)
@@ -169,6 +185,7 @@ class Call:
             account=str(self._principal.account_pk) if self._principal else None,
             key=self._principal.key_id if self._principal else None,
         )
+        self._recipient.facts.update(_tool_facts(generation))
         gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
         return attempt
 
@@ -212,7 +229,7 @@ class Call:
             return False
         return attempt.usage.completion_tokens == 0
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """See that the neuron stops and the reservation is closed, unless both have happened."""
         gateway, hold, attempt = self._gateway, self._hold, self._recipient.attempt
         if hold is None:
@@ -225,6 +242,13 @@ class Call:
                 gateway.books.release(hold)
             else:
                 gateway.books.conclude(hold, attempt)
+
+
+def _tool_facts(generation: GenerationRequest) -> dict[str, Any]:
+    """What the log says of a request's tools (MISSION G17): how many, and whether some were called before."""
+    tools = generation.tool_use.tools if generation.tool_use else []
+    history = any(message["role"] == "tool" or message.get("tool_calls") for message in generation.messages)
+    return {"tools": len(tools), "tool_history": history}
 
 
 async def _first_events(attempt: Attempt) -> list[Event]:

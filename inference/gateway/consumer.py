@@ -98,7 +98,7 @@ class V1Consumer(AsyncConsumer):
             await exchange.refuse(Refusal("Something went wrong here; the error was logged under this request's id."))
         finally:
             self._gateway.leave()
-            if exchange.identified and exchange.method == "POST":
+            if exchange.identified and exchange.method == "POST" and not exchange.goes_on:
                 self._gateway.records.add(exchange)
             self._log(exchange)
 

@@ -11,6 +11,7 @@ from inference.dialects.dialect import Parse
 from inference.gateway import models_list
 from inference.gateway.call import call
 from inference.gateway.exchange import Exchange
+from inference.gateway.responses import endpoints as responses
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal
 
@@ -33,12 +34,18 @@ def calls(dialect: str, parse: Parse) -> Endpoint:
 _PATHS: dict[str, Methods] = {
     "/v1/chat/completions": {"POST": calls("openai-chat", openai_chat.parse)},
     "/v1/completions": {"POST": calls("openai-completions", openai_completions.parse)},
+    "/v1/responses": {"POST": responses.create},
+    "/v1/responses/input_tokens": {"POST": responses.count_input},
+    "/v1/responses/compact": {"POST": responses.compact},
     "/v1/messages": {"POST": calls("anthropic", messages.parse)},
     "/v1/messages/count_tokens": {"POST": calls("anthropic", messages_count.parse)},
     "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
 }
 #: Paths with an id in them, which the endpoint finds in `exchange.item_id`.
 _ITEM_PATHS: dict[re.Pattern[str], Methods] = {
+    re.compile(r"/v1/responses/(?P<id>[^/]+)"): {"GET": responses.retrieve, "DELETE": responses.delete},
+    re.compile(r"/v1/responses/(?P<id>[^/]+)/cancel"): {"POST": responses.cancel},
+    re.compile(r"/v1/responses/(?P<id>[^/]+)/input_items"): {"GET": responses.list_input_items},
     re.compile(r"/v1/models/(?P<id>.+)"): {"GET": models_list.one_model, "HEAD": models_list.one_model},
 }
 

@@ -66,6 +66,8 @@ class Exchange:
         #: The attempt that answers, once there is one.
         self.attempt: Attempt | None = None
         self.facts: dict[str, Any] = {}
+        #: Its work goes on behind the answer; whoever does it makes the record.
+        self.goes_on = False
         self._send = send
         self._query: bytes = scope.get("query_string", b"")
         #: How the stream that has opened says that it cannot go on.

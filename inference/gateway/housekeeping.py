@@ -21,6 +21,7 @@ from fleet.lifecycle import PinnedLoads
 from fleet.registry import write_down
 from inference.gateway.fleet_view import FleetView
 from inference.gateway.reaper import Reaper
+from inference.gateway.responses.retention import prune_responses
 
 log = structlog.get_logger(__name__)
 
@@ -96,3 +97,4 @@ class Housekeeping:
             self._slow_work_due_s = now_s + SLOW_PERIOD_S
             sum_up_days(timezone.now())
             prune_request_records(timezone.now() - timedelta(days=self._retention_days))
+            prune_responses(timezone.now())

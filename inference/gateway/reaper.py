@@ -1,4 +1,5 @@
-"""Settles what dead gateways left open, by reading the streams that were theirs (DESIGN 3.6, 3.7).
+"""Settles what dead gateways left open, by reading the streams that were theirs (DESIGN 3.6, 3.7), and ends their
+background responses.
 
 Runs in the housekeeping of one gateway, in its thread. A gateway is dead when it has not said for some seconds that it
 lives. What it left is cancelled; the final events appear on its stream like all the others. Where none comes, because
@@ -26,6 +27,7 @@ from fleet.reports import GATEWAY_PRESENCE_PATTERN, NeuronReport, control_stream
 from inference import wire
 from inference.events import FINAL, Event
 from inference.gateway.relay import MOST_CONTROL_ENTRIES
+from inference.gateway.responses.orphans import end_responses_of, gateways_with_responses
 from inference.usage import Usage
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,7 @@ class Reaper:
     def work(self, reports: Collection[NeuronReport]) -> None:
         """One look. Raises RedisError and django.db.Error."""
         owners = set(Reservation.objects.filter(state=Reservation.State.OPEN).values_list("gateway", flat=True))
+        owners |= gateways_with_responses()
         living = self._living() if owners else set()
         now_s = time.monotonic()
         self._estates = {
@@ -84,6 +87,7 @@ class Reaper:
         for gateway, estate in self._estates.items():
             if now_s - estate.missing_since_s >= GRACE_S:
                 self._settle(gateway, estate, reports)
+                end_responses_of(gateway, self._redis)
 
     def _living(self) -> set[str]:
         prefix, suffix = GATEWAY_PRESENCE_PATTERN.split("*")
@@ -145,7 +149,7 @@ class Reaper:
                     for attempt_id in wire.decode_ids(fields[wire.FENCE_FIELD]):
                         seen.setdefault(attempt_id, Seen()).fenced = True
                     continue
-                for attempt_id, _, event in wire.decode_published(fields[wire.EVENTS_FIELD]):
+                for attempt_id, _, event in wire.decode_published(fields.get(wire.EVENTS_FIELD, wire.NOTHING)):
                     if attempt_id.partition(".")[0] in requests:
                         attempt = seen.setdefault(attempt_id, Seen())
                         if not attempt.fenced:

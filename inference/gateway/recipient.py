@@ -20,12 +20,16 @@ class Recipient(Protocol):
     after the settle and before the last bytes: a place to store an answer. `id` is unique, and the reservation's too.
     """
 
-    #: The HTTP status of what has begun to leave; None before, when another neuron may still be asked.
-    status: int | None
     #: The attempt that answers, once there is one.
     attempt: Attempt | None
-    #: What the log and the record of the request say of it.
-    facts: dict[str, Any]
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of what has begun to leave; None before, when another neuron may still be asked."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the log and the record of the request say of it."""
 
     @property
     def id(self) -> UUID: ...

@@ -11,7 +11,9 @@ import json
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import redis.asyncio
 import structlog
@@ -41,7 +43,17 @@ PRESENCE_S = 5
 class Relay:
     """Runs from `start` to `stop` on the gateway's loop. `away_since_s` is None while Redis answers."""
 
-    def __init__(self, redis_url: str, *, gateway_id: str, url: str, attempts: Attempts, fleet: FleetView) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        gateway_id: str,
+        url: str,
+        attempts: Attempts,
+        fleet: FleetView,
+        on_stop: Callable[[UUID], None],
+    ) -> None:
+        """`on_stop` is called with each background response that another gateway asks this one to cancel."""
         self._redis: redis.asyncio.Redis = redis.asyncio.from_url(
             redis_url, socket_connect_timeout=2, socket_timeout=3, retry=Retry(NoBackoff(), 0), protocol=2
         )
@@ -50,6 +62,7 @@ class Relay:
         self._about = json.dumps({"id": gateway_id, "pid": os.getpid(), "url": url, "started_at": time.time()})
         self._attempts = attempts
         self._fleet = fleet
+        self._on_stop = on_stop
         self._position: dict[Any, Any] = {self._stream: "0", REPORTS_STREAM: "$"}
         self._upkeep_due_s = 0.0
         #: What is to be written, by stream and field: lists of attempt ids.
@@ -130,7 +143,9 @@ class Relay:
                     if fenced is not None:
                         fenced.fence()
                 continue
-            for attempt_id, seq, event in wire.decode_published(fields[wire.EVENTS_FIELD]):
+            for response in wire.decode_ids(fields.get(wire.STOP_FIELD, wire.NOTHING)):
+                self._on_stop(UUID(hex=response))
+            for attempt_id, seq, event in wire.decode_published(fields.get(wire.EVENTS_FIELD, wire.NOTHING)):
                 attempt = self._attempts.get(attempt_id)
                 if attempt is not None:
                     attempt.push(seq, event)

@@ -18,6 +18,9 @@ from inference.gateway.housekeeping import Housekeeping
 from inference.gateway.principals import Principals
 from inference.gateway.records import Records
 from inference.gateway.relay import Relay
+from inference.gateway.responses.event_log import EventLog
+from inference.gateway.responses.runs import Runs
+from inference.gateway.responses.store import ResponseStore
 from inference.refusals import Refusal
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,8 @@ class Gateway:
         require_auth: bool,
         retention_days: int,
         keep_alive_s: float,
+        store_days: int,
+        store_max_bytes: int,
     ) -> None:
         self.id = secrets.token_hex(4)
         self.require_auth = require_auth
@@ -47,10 +52,20 @@ class Gateway:
         self.attempts = Attempts()
         self.fleet = FleetView()
         self.principals = Principals(database_url, parse_peppers(key_pepper), on_invalid=self._stop_work_of)
-        self.relay = Relay(redis_url, gateway_id=self.id, url=url, attempts=self.attempts, fleet=self.fleet)
+        self.runs = Runs()
+        self.relay = Relay(
+            redis_url,
+            gateway_id=self.id,
+            url=url,
+            attempts=self.attempts,
+            fleet=self.fleet,
+            on_stop=self.runs.cancel,
+        )
         self.books = Books(database_url, gateway_id=self.id, attempts=self.attempts, relay=self.relay)
         self.records = Records(database_url)
+        self.responses = ResponseStore(database_url, days=store_days, max_bytes=store_max_bytes)
         self.database = DatabaseWatch(database_url, principals=self.principals, fleet=self.fleet, books=self.books)
+        self.event_log = EventLog(redis_url)
         self.dispatcher = Dispatcher()
         self.housekeeping = Housekeeping(self.fleet, redis_url=redis_url, retention_days=retention_days)
         self.draining = False
@@ -64,6 +79,7 @@ class Gateway:
         self.relay.start()
         self.books.start()
         self.records.start()
+        await self.responses.start()
         self.dispatcher.start()
         self.housekeeping.start()
         await self._look_around()
@@ -80,6 +96,9 @@ class Gateway:
 
     async def stop(self) -> None:
         self.housekeeping.stop()
+        await self.runs.stop()
+        await self.responses.stop()
+        await self.event_log.stop()
         await self.books.stop()
         await self.records.stop()
         await self.dispatcher.stop()

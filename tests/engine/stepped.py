@@ -59,7 +59,7 @@ class Stepped:
     def submit(self, request_id: str, content: str = "Hello!", **fields: Any) -> None:
         """A request that passes every check, greedy unless told otherwise."""
         request = request_for(request_id, content, **fields)
-        assert self.submissions.begin(request_id, compiles=False)
+        assert self.submissions.begin(request_id, in_turn=False)
         deadline = None if request.timeout_s is None else self.now + request.timeout_s
         generation = admit(request, self.model, deadline=deadline)
         assert isinstance(generation, Generation), generation

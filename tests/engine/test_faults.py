@@ -57,7 +57,8 @@ def raise_for(when: Callable[..., bool], original: Callable[..., Any], fault: Ba
 
 def tokenizer(patch: pytest.MonkeyPatch, engine: Engine) -> None:
     inner = type(engine._models["tiny"].prompts._tokenizer)
-    patch.setattr(inner, "encode", raise_for(lambda _self, text, **_: MARK in text, inner.encode, RuntimeError(SECRET)))
+    broken = raise_for(lambda _self, texts, **_: MARK in texts[0], inner.__call__, RuntimeError(SECRET))
+    patch.setattr(inner, "__call__", broken)
 
 
 def tokenizer_panic(patch: pytest.MonkeyPatch, engine: Engine) -> None:

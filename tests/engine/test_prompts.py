@@ -269,6 +269,13 @@ def call_of(arguments: str, call_id: str) -> dict[str, object]:
     return {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": arguments}}
 
 
+def test_what_a_template_leaves_of_a_marked_spelling_is_no_part_of_the_prompt() -> None:
+    tokenizer = family_tokenizer("qwen3")  # whose template cuts an answer behind `</think>`
+    messages = [USER, {"role": "assistant", "content": "So</think>Paris"}, USER]
+    text = tokenizer.decode(Prompts(tokenizer, "qwen3").encode(messages).token_ids)
+    assert "<|im_start|>assistant\nParis<|im_end|>" in text
+
+
 def test_a_whole_prompt_of_half_characters_is_one_too() -> None:
     request = GenerationRequest(id="a", model="tiny", prompts=["half \ud800"])
     assert Prompts(tiny_tokenizer(), "tiny").of(request)[0].token_ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,10 @@ class Run:
         self._published: queue.SimpleQueue[Sequence[tuple[str, Event]]] = queue.SimpleQueue()
         self.harness = EchoHarness(self._published.put)
 
-    def events(self, **fields: int) -> list[Event]:
+    def events(self, **fields: Any) -> list[Event]:
         """All events of a request with a prompt of two tokens."""
-        messages = [{"role": "user", "content": "a b"}]
-        self.harness.submit(GenerationRequest(id="x", model="m", messages=messages, **fields))
+        asked = {"messages": [{"role": "user", "content": "a b"}]} | fields
+        self.harness.submit(GenerationRequest(id="x", model="m", **asked))
         events: list[Event] = []
         while not events or not isinstance(events[-1], FINAL):
             events += [event for _, event in self._published.get(timeout=10)]
@@ -44,6 +45,17 @@ def test_choices_have_their_words_and_one_end(run: Run) -> None:
         *(Ended(0, "stop", 4), Ended(1, "stop", 4)),
         Finished("stop", 2, 4),
     ]
+
+
+def test_each_prompt_has_its_choices(run: Run) -> None:
+    events = run.events(messages=[], prompts=["a b c", [1, 2]], n=2, max_tokens=1)
+    assert events[0] == Started(5)
+    assert [event.index for event in events if isinstance(event, Ended)] == [0, 1, 2, 3]
+    assert events[-1] == Finished("stop", 5, 4)
+
+
+def test_a_count_is_all_that_comes_where_it_is_asked_for(run: Run) -> None:
+    assert run.events(only_count=True, granted=0) == [Finished("stop", 2, 0)]
 
 
 def test_what_may_need_more_than_its_grant_is_refused_with_the_exact_numbers(run: Run) -> None:

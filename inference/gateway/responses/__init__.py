@@ -1,0 +1,1 @@
+"""The Responses API: answered, stored, continued, run in the background and replayed."""
