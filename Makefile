@@ -20,8 +20,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu \
-	proof-clients
+	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -92,9 +91,6 @@ proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens again
 
 proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
 	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/test_schedule_property.py $(ARGS)
-
-proof-clients: $(DEV)  ## Install real clients from their registries and see them work. ARGS="--only claude"
-	@$(PYTHON) -m tests.proofs.clients $(ARGS)
 
 proof-gpu: $(DEV)  ## Run what needs a GPU: tests, attention by kernel, the bench. Install with EXTRA=gpu first
 	@$(PYTHON) -m tests.proofs.gpu $(ARGS)
