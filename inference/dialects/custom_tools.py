@@ -33,10 +33,16 @@ def arguments_of(text: str) -> str:
 
 
 def input_of(arguments: str) -> str:
-    """The input in the arguments that a model made; what was cut off is read as far as it goes."""
+    """The input in the arguments that a model made, whatever it called it; what was cut off is read as far as it goes.
+
+    Arguments that hold no text are the input themselves.
+    """
     for spelled in (arguments, *(arguments[: len(arguments) - cut] + '"}' for cut in range(_LONGEST_ESCAPE))):
         try:
-            return _text.decode(_values.decode(spelled)["input"])
-        except (msgspec.DecodeError, KeyError, RecursionError):
+            values = _values.decode(spelled)
+            if not values:
+                return ""
+            return _text.decode(values.get("input") or next(iter(values.values())))
+        except (msgspec.DecodeError, RecursionError):
             continue
     return arguments

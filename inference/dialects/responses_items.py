@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from inference.dialects.custom_tools import arguments_of
 from inference.dialects.json_body import decode_part
 from inference.dialects.responses_names import flat_name
 from inference.refusals import Refusal, invalid
@@ -139,7 +140,7 @@ def _read_call(raw: msgspec.Raw, at: str) -> Item:
 
 def _read_custom_call(raw: msgspec.Raw, at: str) -> Item:
     call = decode_part(raw, _call, at)
-    arguments = _encode({"input": call.input or ""}).decode()
+    arguments = arguments_of(call.input or "")
     return Call(_call_id(call.call_id, at), flat_name(call.namespace, call.name), arguments, at)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
+from inference.dialects.custom_tools import input_of
+from inference.dialects.openai_logprobs import logprobs_of
 from inference.dialects.responses_items import seal
-from inference.dialects.responses_logprobs import logprobs_of
 from inference.dialects.responses_names import flat_name
 from inference.dialects.responses_tools import Offered
 from inference.events import CallArguments, CallBegun, Ended, Piece, Reasoning, Text
@@ -174,18 +173,6 @@ class CustomCall(FunctionCall):
         # what is known of it before its end is half a JSON string: no input of anybody's
         text = "" if self.status == "in_progress" else input_of(self._text)
         return {"id": self.id, "type": "custom_tool_call", "status": self.status, **self._call, "input": text}
-
-
-def input_of(arguments: str) -> str:
-    """The raw input in the arguments of a custom tool; what was cut off is read as far as it goes."""
-    for text in (arguments, *(arguments[: len(arguments) - cut] + '"}' for cut in range(6))):
-        try:
-            values = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError:
-            continue
-        value = values.get("input", next(iter(values.values()), ""))
-        return value if isinstance(value, str) else arguments
-    return arguments
 
 
 class Output:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from inference.dialects import thinking
 from inference.dialects.json_body import decode_part
 from inference.dialects.responses_answer import CountAnswer, ResponsesAnswer
 from inference.dialects.responses_body import Body, Reasoning, grammar_of, is_there, read_body
@@ -229,10 +230,8 @@ def _shown(body: Body) -> Shown:
 
 
 def _template_kwargs(body: Body, *, thinks: bool) -> dict[str, Any]:
-    """What the client gives its template wins (MISSION N9)."""
     effort = body.reasoning.effort if body.reasoning else None
-    asked = {"enable_thinking": thinks, **({"reasoning_effort": effort} if effort else {})}
-    return {**asked, **(body.chat_template_kwargs or {})}
+    return thinking.template_kwargs(seen=thinks, effort=effort, explicit=body.chat_template_kwargs)
 
 
 def _echo(body: Body, *, stored: bool) -> dict[str, Any]:

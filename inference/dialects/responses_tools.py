@@ -11,16 +11,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from inference.dialects.custom_tools import custom_tool
 from inference.dialects.json_body import decode_part
 from inference.dialects.responses_names import RESERVED_NAMESPACE, flat_name
 from inference.refusals import invalid
 from inference.requests import Tool, ToolChoice, ToolUse
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_INPUT_SCHEMA = (
-    '{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as raw text"}}'
-    ',"required":["input"],"additionalProperties":false}'
-)
 
 
 class Offered(NamedTuple):
@@ -137,9 +134,5 @@ def _function(name: str, tool: _Tool, at: str) -> Tool:
 
 
 def _custom(name: str, tool: _Tool, at: str) -> Tool:
-    """A function of one text. Its grammar is told and not enforced: the text travels as a JSON string."""
     format_ = decode_part(tool.format, _format, f"{at}.format") or _Format()
-    description = tool.description or ""
-    if format_.definition:
-        description += f"\n\nThe input keeps to this {format_.syntax or ''} grammar:\n{format_.definition}"
-    return Tool(name, description.strip() or None, _INPUT_SCHEMA)
+    return custom_tool(name, tool.description, syntax=format_.syntax, definition=format_.definition)

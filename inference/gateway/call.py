@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -20,6 +21,7 @@ from inference.gateway.meter import Meter
 from inference.gateway.recipient import Recipient
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal
+from inference.requests import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
@@ -183,6 +185,7 @@ class Call:
             account=str(self._principal.account_pk) if self._principal else None,
             key=self._principal.key_id if self._principal else None,
         )
+        self._recipient.facts.update(_tool_facts(generation))
         gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
         return attempt
 
@@ -239,6 +242,13 @@ class Call:
                 gateway.books.release(hold)
             else:
                 gateway.books.conclude(hold, attempt)
+
+
+def _tool_facts(generation: GenerationRequest) -> dict[str, Any]:
+    """What the log says of a request's tools (MISSION G17): how many, and whether some were called before."""
+    tools = generation.tool_use.tools if generation.tool_use else []
+    history = any(message["role"] == "tool" or message.get("tool_calls") for message in generation.messages)
+    return {"tools": len(tools), "tool_history": history}
 
 
 async def _first_events(attempt: Attempt) -> list[Event]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from inference.dialects.assembly import Assembly
 from inference.dialects.dialect import Answer, Content, DialectRequest
-from inference.events import FINAL, Ended, Event, Failed, Finished, Started
+from inference.events import FINAL, CallBegun, Ended, Event, Failed, Finished, Started
 from inference.gateway.attempts import Attempt
 from inference.gateway.meter import Meter
 from inference.gateway.recipient import Recipient
@@ -89,6 +89,8 @@ class Delivery:
             if isinstance(event, FINAL):
                 return self._complete(event)
             if not isinstance(event, Started):
+                if type(event) is CallBegun:
+                    self._meter.saw_call()
                 content(event)
         return None
 

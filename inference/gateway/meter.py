@@ -22,11 +22,15 @@ class Meter:
         self._last_s = 0.0
         self._end: Finished | Failed | None = None
         self._error: str | None = None
+        self._called = False
 
     def saw_content(self) -> None:
         self._last_s = time.monotonic()
         if self._first_s is None:
             self._first_s = self._last_s
+
+    def saw_call(self) -> None:
+        self._called = True
 
     def saw_end(self, end: Finished | Failed) -> None:
         self._end = end
@@ -63,7 +67,7 @@ class Meter:
         if self._first_s is not None:
             facts["first_token_ms"] = round((self._first_s - self._started_s) * 1000)
         if isinstance(self._end, Finished):
-            facts["finish_reason"] = self._end.reason
+            facts |= {"finish_reason": self._end.reason, "tool_call": self._called}
         if self._error is not None:
             facts["error"] = self._error
         return facts

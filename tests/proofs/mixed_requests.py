@@ -30,7 +30,7 @@ class Mixed:
             id=str(number),
             model="other" if dice.random() < 0.01 else MODEL,
             n=dice.choice([1, 1, 1, 2, 4]),
-            max_tokens=dice.choice([1, 4, 12, 12, 40, 120]),
+            max_tokens=dice.choice([0, 1, 4, 12, 12, 40, 120]),
             sampling=self._sampling(),
             stop=dice.sample(["e", "th", " the", "never said"], dice.choice([0, 0, 1, 3])),
             stop_token_ids=dice.choice([[], [], [7], [1000]]) if dice.random() < 0.2 else [],
@@ -38,6 +38,7 @@ class Mixed:
             grammar=self._grammar(number),
             tool_use=self._tool_use(number),
             prompt_logprobs=dice.choice([0, 3]) if dice.random() < 0.1 else None,
+            only_count=dice.random() < 0.05,
             stream=dice.random() < 0.5,
             account=account,
             key=dice.choice([None, "1", "2", f"key {number}"]),
@@ -50,13 +51,21 @@ class Mixed:
         dice = self._dice
         if dice.random() < 0.02:
             return {"prompts": ["too long " * 300]}
-        text = f"{dice.choice(BEGINNINGS)}{dice.choice(['', f'Number {number}. '])}What is a river?"
-        kind = dice.choice(["messages", "messages", "text", "tokens"])
-        if kind == "text":
-            return {"prompts": [text]}
-        if kind == "tokens":
-            return {"prompts": [[dice.randrange(_VOCABULARY) for _ in range(dice.randint(0, 60))]]}
-        return {"messages": [{"role": "user", "content": text}]}
+        if dice.random() < 0.5:
+            prompts = [self._whole(number) for _ in range(dice.choice([1, 1, 1, 3]))]
+            return {"prompts": prompts, "echo": dice.random() < 0.2}
+        fields = dice.choice([{}, {}, {"extra": number}, {"tools": []}])
+        return {"messages": [{"role": "user", "content": self._text(number)}], "template_kwargs": fields}
+
+    def _whole(self, number: int) -> str | list[int]:
+        dice = self._dice
+        if dice.random() < 0.5:
+            return self._text(number)
+        return [dice.randrange(_VOCABULARY) for _ in range(dice.randint(0, 60))]
+
+    def _text(self, number: int) -> str:
+        dice = self._dice
+        return f"{dice.choice(BEGINNINGS)}{dice.choice(['', f'Number {number}. '])}What is a river?"
 
     def _sampling(self) -> Sampling:
         dice = self._dice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import pytest
@@ -9,7 +10,7 @@ from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from tests.stack.running import Key, Stack
+from tests.stack.running import Key, Stack, wait_until
 
 SCHEMA = {
     "type": "object",
@@ -140,3 +141,22 @@ def test_roles_that_strict_templates_reject_are_fine(client: OpenAI, asked: dict
         {"role": "assistant", "content": ""},
     ]
     assert client.chat.completions.create(**asked).usage.completion_tokens == 24
+
+
+def test_the_log_says_what_was_asked_and_how_it_went(
+    stack: Stack, server: str, client: OpenAI, asked: dict[str, Any]
+) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    history = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "sunny"}]
+    tools = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
+    answer = client.chat.completions.create(**{**asked, "messages": [*asked["messages"], *history]}, tools=tools)
+
+    def line() -> dict[str, Any] | None:
+        lines = (line for line in stack.log(server).read_text().splitlines() if str(answer._request_id) in line)
+        return next((said for said in map(json.loads, lines) if said["event"] == "request"), None)
+
+    said = wait_until(line, what="the request's line in the log")
+    assert said is not None
+    assert (said["dialect"], said["model"], said["node"]) == ("openai-chat", stack.model, stack.neuron_name)
+    assert (said["stream"], said["tools"], said["tool_history"], said["tool_call"]) == (False, 2, True, False)
+    assert said["finish_reason"] == "length"

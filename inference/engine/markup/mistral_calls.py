@@ -9,7 +9,7 @@ from inference.engine.markup.json_calls import JsonBody
 from inference.engine.markup.json_scanner import BrokenError, JsonScanner
 from inference.engine.markup.pieces import Arguments, Begun, CallPiece, Complete
 
-_NAME = re.compile(r"\s*[^\s<>\[\]{}\"']*\s*")
+_NAME = re.compile(r"\s*[^\n\[\]{}]*\s*")
 _LONGEST_HEAD = 300
 
 

@@ -81,7 +81,7 @@ def test_every_form_of_a_call(family: Family, answer: str, calls: list[Any]) -> 
         (LLAMA, 'A call: {"name": "f", "parameters": {}}'),
         (LLAMA, "<|python_tag|>print(1)"),
         (MISTRAL, "[TOOL_CALLS]"),
-        (MISTRAL, "[TOOL_CALLS]f g[ARGS]{}"),
+        (MISTRAL, "[TOOL_CALLS]f\ng[ARGS]{}"),
         (MISTRAL, "[TOOL_CALLS]f[ARGS][1]"),
         (MISTRAL, '[TOOL_CALLS][{"name": "f"}, 5]'),
         (GEMMA, '<|tool_call>call:f{x:<|"|>1}<tool_call|>'),

@@ -17,7 +17,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
 from inference.dialects.assembly import Assembly
-from inference.dialects.responses_output import input_of
+from inference.dialects.custom_tools import input_of
 from inference.events import CallArguments, Ended, Finished, Piece, Reasoning, Text
 from tests.golden import compare
 from tests.inference.responses.stories import STARTED, STORIES, Story, answer_for, stream_of
@@ -43,7 +43,7 @@ def whole_of(story: Story) -> dict[str, Any]:
     for piece in story.pieces:
         assembly.add(piece)
     assert isinstance(story.end, Finished)
-    answer: dict[str, Any] = json.loads(answer_for(story).whole(assembly.choices, STARTED, story.end))
+    answer: dict[str, Any] = json.loads(answer_for(story).whole(assembly, STARTED, story.end))
     return answer
 
 
