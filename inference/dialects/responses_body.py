@@ -8,10 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from inference.dialects.json_body import decode_object
+from inference.dialects.thinking import Effort
 from inference.grammars import Grammar, JsonObject, JsonSchema
 from inference.refusals import Refusal, invalid
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 _Tokens = Annotated[int, Meta(ge=1)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]

@@ -14,8 +14,6 @@ from inference.dialects.json_body import decode_part
 from inference.dialects.responses_names import flat_name
 from inference.refusals import Refusal, invalid
 
-_encode = msgspec.json.Encoder().encode
-
 #: What leads reasoning that we handed out as `encrypted_content`: nobody else's can be read.
 OPAQUE = "hx1."
 
@@ -140,8 +138,7 @@ def _read_call(raw: msgspec.Raw, at: str) -> Item:
 
 def _read_custom_call(raw: msgspec.Raw, at: str) -> Item:
     call = decode_part(raw, _call, at)
-    arguments = arguments_of(call.input or "")
-    return Call(_call_id(call.call_id, at), flat_name(call.namespace, call.name), arguments, at)
+    return Call(_call_id(call.call_id, at), flat_name(call.namespace, call.name), arguments_of(call.input or ""), at)
 
 
 def _read_result(raw: msgspec.Raw, at: str) -> Item:

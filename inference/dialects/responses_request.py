@@ -9,6 +9,7 @@ import msgspec
 
 from inference.dialects import thinking
 from inference.dialects.json_body import decode_part
+from inference.dialects.openai_fields import UNBOUNDED
 from inference.dialects.responses_answer import CountAnswer, ResponsesAnswer
 from inference.dialects.responses_body import Body, Reasoning, grammar_of, is_there, read_body
 from inference.dialects.responses_conversation import messages_of
@@ -20,9 +21,6 @@ from inference.refusals import invalid
 from inference.requests import GenerationRequest, Message, Sampling, ToolUse
 
 _encode = msgspec.json.Encoder().encode
-
-#: No model has a context like this: a bound nobody stated is what the context leaves (MISSION G14).
-UNBOUNDED = 2**31 - 1
 
 _any_item = msgspec.json.Decoder(dict[str, Any])
 
@@ -62,6 +60,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def default_max_tokens(self) -> int | None:
+        """What the context leaves (MISSION G14)."""
         return UNBOUNDED
 
     @property
@@ -161,7 +160,11 @@ class Draft(msgspec.Struct, frozen=True):
             offered=toolbox.offered,
             grammar=grammar_of(body.text),
             sampling=_sampling(body),
-            template_kwargs=_template_kwargs(body, thinks=shown.reasoning),
+            template_kwargs=thinking.template_kwargs(
+                seen=shown.reasoning,
+                effort=body.reasoning.effort if body.reasoning else None,
+                explicit=body.chat_template_kwargs,
+            ),
             shown=shown,
             store=may_store and body.store is not False,
             background=bool(body.background),
@@ -227,11 +230,6 @@ def _shown(body: Body) -> Shown:
         as_summary=reasoning is not None and reasoning.summary is not None,
         sealed="reasoning.encrypted_content" in (body.include or []),
     )
-
-
-def _template_kwargs(body: Body, *, thinks: bool) -> dict[str, Any]:
-    effort = body.reasoning.effort if body.reasoning else None
-    return thinking.template_kwargs(seen=thinks, effort=effort, explicit=body.chat_template_kwargs)
 
 
 def _echo(body: Body, *, stored: bool) -> dict[str, Any]:

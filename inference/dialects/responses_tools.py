@@ -125,7 +125,7 @@ class Toolbox:
 
 
 def _function(name: str, tool: _Tool, at: str) -> Tool:
-    parameters = bytes(tool.parameters).decode()
+    parameters = bytes(tool.parameters).decode().strip()
     if parameters == "null":
         return Tool(name, tool.description, strict=bool(tool.strict))
     if not parameters.startswith("{"):

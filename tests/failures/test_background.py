@@ -102,3 +102,23 @@ def test_it_goes_on_when_its_gateway_is_asked_to_stop(up: Up) -> None:
     assert (response.status, response.usage.output_tokens) == ("incomplete", 500)
     insist_on_every_event_once(up, other, seen, response)
     wait_until(lambda: len(gateways_of(up)) == 2, what="a new gateway")
+
+
+def test_a_stream_whose_neuron_dies_is_stored_as_failed(up: Up) -> None:
+    client = client_of(up, up.url)
+    texts: list[str] = []
+    with pytest.raises(openai.APIError):  # noqa: PT012 - it comes with the rest of the stream
+        stream = client.responses.create(model="tiny", input="hello", max_output_tokens=1400, stream=True)
+        for event in stream:
+            if event.type == "response.output_text.delta":
+                texts.append(event.delta)
+                if len(texts) == 3:
+                    up.child("runworker").kill()
+            if event.type == "response.created":
+                response_id = event.response.id
+    response = client.responses.retrieve(response_id)
+    assert (response.status, response.error.code) == ("failed", "server_error")
+    assert response.output_text == "".join(texts)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="tiny", input="more", previous_response_id=response_id)
+    assert refused.value.param == "previous_response_id"

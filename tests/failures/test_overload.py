@@ -67,6 +67,29 @@ def test_a_request_finds_the_neuron_with_room_and_the_next_one_is_told_when_to_c
     wait_until(lambda: full.chat().status_code == 200, what="a place to be free again")
 
 
+def test_a_background_response_waits_for_a_place(full: Up) -> None:
+    url, body = f"{full.url}/v1/chat/completions", full.body(stream=True, max_tokens=700)
+    asked = {"model": "tiny", "input": "hello", "max_output_tokens": 5, "background": True}
+
+    def status(response_id: str) -> str:
+        answer = httpx.get(f"{full.url}/v1/responses/{response_id}", headers=full.headers, timeout=PATIENCE_S)
+        return str(answer.json()["status"])
+
+    with ExitStack() as open_streams:
+        for _ in range(2):
+            open_streams.enter_context(httpx.stream("POST", url, json=body, headers=full.headers, timeout=PATIENCE_S))
+        waiting, unwanted = (
+            httpx.post(f"{full.url}/v1/responses", json=asked, headers=full.headers, timeout=PATIENCE_S).json()["id"]
+            for _ in range(2)
+        )
+        assert status(waiting) == "queued"
+        cancelled = httpx.post(f"{full.url}/v1/responses/{unwanted}/cancel", headers=full.headers, timeout=PATIENCE_S)
+        assert (cancelled.json()["status"], cancelled.json()["output"]) == ("cancelled", [])
+        assert status(waiting) == "queued"
+    wait_until(lambda: status(waiting) == "incomplete", what="a place for it")
+    assert status(unwanted) == "cancelled"
+
+
 def test_the_clamp_is_the_limit_everywhere(full: Up) -> None:
     limit = {"context": CLAMP, "input": CLAMP - CLAMP // 4, "output": CLAMP // 4}
     assert entry(full)["limit"] == limit

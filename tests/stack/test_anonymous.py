@@ -36,3 +36,14 @@ def test_no_key_is_fine_and_a_wrong_one_is_401(open_url: str, stack: Stack, key:
 def test_a_wrong_key_is_refused_before_the_body_is_judged(open_url: str) -> None:
     answer = httpx.post(f"{open_url}/v1/chat/completions", content=b"{", headers={"x-api-key": "sk-helexa-wrong"})
     assert answer.status_code == 401
+
+
+def test_what_an_anonymous_client_asks_is_not_stored(open_url: str, stack: Stack) -> None:
+    body = {"model": stack.model, "input": "hi", "max_output_tokens": 2, "store": True}
+    answer = httpx.post(f"{open_url}/v1/responses", json=body, timeout=30).json()
+    assert (answer["status"], answer["store"]) == ("incomplete", False)
+    assert httpx.get(f"{open_url}/v1/responses/{answer['id']}").status_code == 404
+    continued = httpx.post(f"{open_url}/v1/responses", json={**body, "previous_response_id": answer["id"]}).json()
+    assert continued["error"]["code"] == "previous_response_not_found"
+    refused = httpx.post(f"{open_url}/v1/responses", json={**body, "background": True})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")

@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from tests.stack.conftest import Key, Stack
 from tests.stack.running import PATIENCE_S, wait_until
@@ -249,3 +250,71 @@ def test_an_input_too_large_to_be_stored_says_so(stack: Stack, key: Key) -> None
     assert answer(store=False).status_code == 200
     stack.processes.pop("small-store").terminate()
     stack.gateways.pop("small-store")
+
+
+FORECAST = {
+    "type": "function",
+    "name": "forecast",
+    "parameters": {
+        "type": "object",
+        "properties": {"day": {"enum": ["today", "tomorrow"]}},
+        "required": ["day"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+def test_a_call_that_must_be_made_is_an_item_and_its_result_continues_the_turn(
+    client: OpenAI, other_client: OpenAI
+) -> None:
+    asked: dict[str, Any] = {"tools": [FORECAST], "tool_choice": "required", "max_output_tokens": 300}
+    whole = ask(client, **asked, parallel_tool_calls=False)
+    (call,) = whole.output
+    assert (whole.status, call.type, call.name) == ("completed", "function_call", "forecast")
+    assert json.loads(call.arguments)["day"] in ("today", "tomorrow")
+    with client.responses.stream(
+        model="tiny", input="hello", temperature=0, parallel_tool_calls=False, **asked
+    ) as stream:
+        kinds = [event.type for event in stream]
+        streamed = stream.get_final_response()
+    assert "response.function_call_arguments.delta" in kinds
+    assert (streamed.output[0].name, streamed.output[0].arguments) == (call.name, call.arguments)
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+    answer = ask(other_client, input=[result], previous_response_id=whole.id, tools=[FORECAST], tool_choice="none")
+    assert answer.usage.input_tokens > whole.usage.input_tokens
+    assert answer.output[0].type == "message"
+
+
+def test_a_named_tool_in_a_namespace_comes_back_under_its_own_name(client: OpenAI) -> None:
+    group = {"type": "namespace", "name": "weather", "description": "", "tools": [FORECAST]}
+    choice = {"type": "function", "name": "forecast", "namespace": "weather"}
+    response = ask(client, tools=[group, {"type": "web_search"}], tool_choice=choice, max_output_tokens=60)
+    assert (response.output[0].name, response.output[0].namespace) == ("forecast", "weather")
+
+
+def test_a_custom_tool_comes_back_with_its_raw_input(client: OpenAI) -> None:
+    custom = {"type": "custom", "name": "note", "description": "Keeps a note."}
+    choice = {"type": "custom", "name": "note"}
+    response = ask(client, tools=[custom], tool_choice=choice, max_output_tokens=40)
+    assert (response.output[0].type, response.output[0].name) == ("custom_tool_call", "note")
+    assert isinstance(response.output[0].input, str)
+
+
+def test_a_format_is_kept_to_and_parsed(client: OpenAI) -> None:
+    class Weather(BaseModel):
+        sunny: bool
+
+    response = client.responses.parse(
+        model="tiny", input="hello", text_format=Weather, max_output_tokens=60, temperature=0
+    )
+    assert isinstance(response.output_parsed, Weather)
+
+
+def test_the_count_of_an_input_is_what_it_is_billed(stack: Stack, client: OpenAI) -> None:
+    asked: dict[str, Any] = {"input": "hello", "instructions": "Be kind.", "tools": [FORECAST], "tool_choice": "auto"}
+    response = ask(client, **asked)
+    counted = client.responses.input_tokens.count(model="tiny", **asked)
+    assert (counted.object, counted.input_tokens) == ("response.input_tokens", response.usage.input_tokens)
+    more = client.responses.input_tokens.count(model="tiny", input="more", previous_response_id=response.id)
+    assert more.input_tokens > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -102,8 +103,17 @@ class Run:
 
     async def send_last(self, frames: bytes) -> None:
         """Stored first: whoever reads the end finds the whole."""
-        if await self._store.update(self.id, self.answer_made.status, self.answer_made.encoded()):
+        if await self._is_mine_to_end():
             await self.write(frames, end=True)
+
+    async def _is_mine_to_end(self) -> bool:
+        """Write down how it ended. Not if it was deleted meanwhile: then its log goes too; or ended by another."""
+        if await self._store.update(self.id, self.answer_made.status, self.answer_made.encoded()):
+            return True
+        with contextlib.suppress(Refusal, RedisError, OSError):
+            if not await self._store.is_there(self.id):
+                await self._log.drop(self.id)
+        return False
 
     async def write(self, frames: bytes, *, end: bool = False) -> None:
         """Raises Refusal where Redis does not come back."""
@@ -127,7 +137,7 @@ class Run:
         await self._end(b"")
 
     async def _end(self, frames: bytes) -> None:
-        if not await self._store.update(self.id, self.answer_made.status, self.answer_made.encoded()):
+        if not await self._is_mine_to_end():
             return
         try:
             await self.write(frames, end=True)

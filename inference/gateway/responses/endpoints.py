@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from uuid import UUID
@@ -141,8 +142,16 @@ async def delete(gateway: Gateway, exchange: Exchange, principal: Principal | No
         raise unknown(exchange.item_id)
     status, runner = gone
     if status in ("queued", "in_progress"):
-        await _stop(gateway, response, runner)
+        await _stop(gateway, response, runner)  # its gateway drops the log when it has ended
+    else:
+        await _forget_events(gateway, response)
     await exchange.answer(_encode({"id": exchange.item_id, "object": "response", "deleted": True}))
+
+
+async def _forget_events(gateway: Gateway, response: UUID) -> None:
+    """What cannot be dropped now is unreachable all the same, and expires."""
+    with contextlib.suppress(RedisError, OSError):
+        await gateway.event_log.drop(response)
 
 
 async def list_input_items(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:

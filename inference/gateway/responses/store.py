@@ -57,6 +57,7 @@ UNION ALL
 )
 SELECT {_COLUMNS} FROM chain ORDER BY depth DESC
 """  # noqa: S608
+_IS_THERE = "SELECT EXISTS (SELECT 1 FROM inference_storedresponse WHERE id = %s)"
 _DELETE = """
 DELETE FROM inference_storedresponse
 WHERE id = %s AND account_id = %s AND expires_at > clock_timestamp() RETURNING status, gateway
@@ -169,6 +170,11 @@ class ResponseStore:
                 return await self._execute(_UPDATE, (status, body, len(body), response)) == 1
             except (*OUTAGE, PoolTimeout):
                 await asyncio.sleep(RETRY_PERIOD_S)
+
+    async def is_there(self, response: UUID) -> bool:
+        """Whether nobody has deleted it. Raises Refusal (503)."""
+        ((there,),) = await self._ask(_IS_THERE, (response,))
+        return bool(there)
 
     async def update_in_time(self, response: UUID, status: str, body: bytes) -> None:
         """The same for a step that nobody has to see: left out if the database does not answer."""

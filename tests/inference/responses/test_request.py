@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from inference.dialects.openai_fields import UNBOUNDED
 from inference.dialects.responses_items import seal
-from inference.dialects.responses_request import UNBOUNDED, ResponsesRequest, parse
+from inference.dialects.responses_request import ResponsesRequest, parse
 from inference.grammars import JsonObject, JsonSchema
 from inference.refusals import Refusal
 from inference.requests import ToolUse

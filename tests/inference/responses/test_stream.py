@@ -17,7 +17,6 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
 from inference.dialects.assembly import Assembly
-from inference.dialects.custom_tools import input_of
 from inference.events import CallArguments, Ended, Finished, Piece, Reasoning, Text
 from tests.golden import compare
 from tests.inference.responses.stories import STARTED, STORIES, Story, answer_for, stream_of
@@ -97,24 +96,6 @@ def test_an_error_has_both_shapes_and_a_code_of_the_closed_set() -> None:
     *_, failed = events_in(stream_of(STORIES["error_midway"])[0])
     assert failed["response"]["error"]["code"] == "rate_limit_exceeded"
     assert [item["status"] for item in failed["response"]["output"]] == ["completed", "incomplete"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ('{"input": "a\\nb"}', "a\nb"),
-        ('{"input": "a\\n', "a\n"),
-        ('{"input": "a\\', "a"),
-        ('{"input": "a\\u00', "a"),
-        ('{"patch": "x"}', "x"),
-        ("", ""),
-        ("{}", ""),
-        ("no json", "no json"),
-        ('{"input": 5}', '{"input": 5}'),
-    ],
-)
-def test_the_raw_input_of_a_custom_tool_is_read_as_far_as_it_goes(arguments: str, text: str) -> None:
-    assert input_of(arguments) == text
 
 
 # -- any split of the same text ------------------------------------------------------------------
