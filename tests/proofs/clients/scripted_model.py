@@ -146,7 +146,7 @@ def _tokenizer(scripts: list[list[str]]) -> PreTrainedTokenizerFast:
 
 
 def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
-    """Leave of the network what turns a token into its successor: an embedding, and the same one as that row's output."""
+    """Leave of the network what turns a token into its successor: the one's embedding is the other's row of the output."""
     embeddings, outputs = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     with torch.no_grad():
         torch.nn.init.normal_(embeddings)
