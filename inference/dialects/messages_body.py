@@ -68,6 +68,7 @@ class Body(msgspec.Struct):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     output_format: Format | None = None
+    thread: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -106,9 +107,21 @@ def read(body: bytes) -> Body:
     fields = decode_object(body, _body)
     if not fields.model:
         raise Refusal("The field `model` is missing: name the model to use.", code="missing_model_field", param="model")
+    if fields.thread is not None:
+        raise _no_threads()
     if not fields.messages:
         raise invalid("The field `messages` must be a list of at least one message.", "messages")
     return fields
+
+
+def _no_threads() -> Refusal:
+    """In the word by which the SDK's runner of tools, which begins with a thread, goes on without one."""
+    return Refusal(
+        "`thread`: no conversation is kept here between requests; send all of its messages.",
+        status=400,
+        param="thread",
+        diagnostics={"error_code": "thread_unsupported_request"},
+    )
 
 
 def type_of(block: Raw, at: str) -> str:

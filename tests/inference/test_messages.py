@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.dialects import messages, messages_count
+from inference.dialects import anthropic_errors, messages, messages_count
 from inference.dialects.messages import MessagesRequest
 from inference.grammars import JsonSchema
 from inference.refusals import Refusal
@@ -395,6 +395,17 @@ def test_an_image_is_refused_by_its_place(fields: dict[str, object], param: str)
 @pytest.mark.parametrize("raw", [body(model=None), body(model=""), b'{"max_tokens":1}'])
 def test_a_missing_model_has_its_own_code(raw: bytes) -> None:
     assert (refusal_of(raw).status, refusal_of(raw).code) == (400, "missing_model_field")
+
+
+def test_a_thread_is_refused_in_the_word_after_which_the_sdk_goes_on_without_one() -> None:
+    refusal = refusal_of(body(thread={"type": "create"}))
+    assert json.loads(anthropic_errors.envelope(refusal, "req_1"))["error"]["details"] == {
+        "error_code": "thread_unsupported_request",
+        "param": "thread",
+    }
+    continued = body(messages=[], thread={"type": "continue", "previous_message_id": "msg_1"})
+    assert refusal_of(continued).diagnostics == refusal.diagnostics
+    parse(body(thread=None))
 
 
 def nested(where: bytes) -> bytes:

@@ -89,13 +89,13 @@ def scripted_model(folder: Path) -> Path:
 
 
 def _scripts() -> list[list[str]]:
-    """Each from its cue to the end, in tokens. A call is one token, for what follows depends on the last one alone."""
+    """Each from its cue to the end, in tokens. A call is one, for what follows depends on the last token alone."""
     said = [
         ["<|cue:first-word|>", *_words(TOLD["first_word"])],
         [_THINKING, *_words(TOLD["thought"]), "</think>\n\n", *_words(TOLD["first_word"])],
         ["<|cue:last-word|>", *_words(TOLD["last_word"])],
     ]
-    return [[*script, "<|im_end|>"] for script in said + [[cue, _written(cue)] for cue in _CALLS]]
+    return [[*script, "<|im_end|>"] for script in said + [[cue, *_written(cue)] for cue in _CALLS]]
 
 
 def _words(text: str) -> list[str]:
@@ -110,9 +110,14 @@ _CALLS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-def _written(cue: str) -> str:
+def _written(cue: str) -> list[str]:
+    """A call as a grammar has it too, where a client insists on one: with no spaces between its arguments.
+
+    The end is another token: one that is all between `<` and `>` would be a control token to the grammar.
+    """
     name, arguments, _ = _CALLS[cue]
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+    compact = json.dumps(arguments, separators=(",", ":"))
+    return [f'<tool_call>\n{{"name": "{name}", "arguments": {compact}}}', "\n</tool_call>"]
 
 
 def _tokenizer(scripts: list[list[str]]) -> PreTrainedTokenizerFast:
@@ -141,7 +146,7 @@ def _tokenizer(scripts: list[list[str]]) -> PreTrainedTokenizerFast:
 
 
 def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
-    """Leave of the network what turns a token into its successor: an embedding, and the same one as that row's output."""
+    """Leave of the network what turns a token into its successor: the one's embedding is the other's row of the output."""
     embeddings, outputs = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     with torch.no_grad():
         torch.nn.init.normal_(embeddings)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import openai
 from agents import Agent, ModelSettings, Runner, function_tool, set_default_openai_api, set_tracing_disabled
-from features import CITIES, FIRST_WORD, LAST_WORD, MODEL, feature, run
+from features import CITIES, FIRST_WORD, LAST_WORD, MODEL, feature, raises, run
 from features import lookup as answered
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
@@ -92,10 +92,7 @@ def try_all(api: Literal["chat_completions", "responses"]) -> None:
 
     @feature
     def errors() -> None:
-        try:
+        with raises(openai.NotFoundError):
             Runner.run_sync(agent.clone(model="nothing-like-it"), "Hello")
-        except openai.NotFoundError:
-            return
-        raise AssertionError("no NotFoundError")
 
     run()

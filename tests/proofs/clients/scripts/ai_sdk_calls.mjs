@@ -6,8 +6,8 @@ import { z } from "zod";
 import { feature, runAll, told } from "./features.mjs";
 
 /** `model` is the scripted model by one provider, `nobody` the same with a wrong key. */
-export async function tryAll(model, nobody) {
-  const asked = { model, prompt: "Hello", maxRetries: 0, maxOutputTokens: 2000 };
+export async function tryAll(model, nobody, providerOptions = {}) {
+  const asked = { model, providerOptions, prompt: "Hello", maxRetries: 0, maxOutputTokens: 2000 };
   const lookedUp = [];
   const lookup = tool({
     description: "How warm it is in a city.",

@@ -4,4 +4,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { tryAll } from "./ai_sdk_calls.mjs";
 import { told } from "./features.mjs";
 
-await tryAll(createOpenAI()(told.model), createOpenAI({ apiKey: "wrong" })(told.model));
+// This provider knows by name which models think, and tells others nothing of `reasoning`.
+const options = { openai: { forceReasoning: true } };
+
+await tryAll(createOpenAI()(told.model), createOpenAI({ apiKey: "wrong" })(told.model), options);

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import anthropic
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
-from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, run
+from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, raises, run
 from pydantic import BaseModel
 
 client = Anthropic(max_retries=0)
@@ -126,13 +126,10 @@ def errors() -> None:
     ]
     for expected, fields, asking in cases:
         for streamed in (False, True):
-            try:
+            with raises(expected) as raised:
                 asking.messages.create(**{**ASKED, "stream": streamed, **fields})
-            except expected as error:
-                assert error.request_id
-                assert error.body["type"] == "error"
-            else:
-                raise AssertionError(f"no {expected.__name__}")
+            assert raised[0].request_id
+            assert raised[0].body["type"] == "error"
 
 
 @feature

@@ -10,7 +10,8 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def feature(function: Callable[[], Any]) -> Callable[[], Any]:
 def lookup(city: str) -> str:
     """What the tool answers."""
     return json.dumps({"city": city, "degrees": 10 + CITIES.index(city)})
+
+
+@contextmanager
+def raises(expected: type[Exception]) -> Iterator[list[Any]]:
+    """The block has to raise this; the fault is in the list afterwards."""
+    raised: list[Any] = []
+    try:
+        yield raised
+    except expected as fault:
+        raised.append(fault)
+    assert raised, f"no {expected.__name__}"
 
 
 def run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from features import CITIES, FIRST_WORD, LAST_WORD, THOUGHT, feature, run
+from features import CITIES, FIRST_WORD, LAST_WORD, THOUGHT, feature, raises, run
 from features import lookup as answered
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, HumanMessage
@@ -85,12 +85,8 @@ def try_all(chat: BaseChatModel, thinking: BaseChatModel | None, wrong_key: Base
 
     @feature
     def errors() -> None:
-        try:
+        with raises(Exception) as raised:
             wrong_key.invoke("Hello")
-        except Exception as error:
-            if type(error).__name__ == "AuthenticationError":
-                return
-            raise
-        raise AssertionError("no AuthenticationError")
+        assert type(raised[0]).__name__ == "AuthenticationError"
 
     run()

@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal
 
 import litellm
-from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, run
+from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, raises, run
 from pydantic import BaseModel
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -69,11 +69,8 @@ def try_all(prefix: str) -> None:
 
     @feature
     def reasoning() -> None:
-        message = (
-            litellm.completion(**asked, reasoning_effort="low", allowed_openai_params=["reasoning_effort"])
-            .choices[0]
-            .message
-        )
+        fields = {"reasoning_effort": "low", "allowed_openai_params": ["reasoning_effort"]}
+        message = litellm.completion(**asked, **fields).choices[0].message
         assert message.reasoning_content.strip() == THOUGHT
         assert message.content == FIRST_WORD
 
@@ -92,10 +89,7 @@ def try_all(prefix: str) -> None:
             (litellm.NotFoundError, {"model": f"{prefix}/nothing-like-it"}),
             (litellm.ContextWindowExceededError, {"messages": long}),
         ):
-            try:
+            with raises(expected):
                 litellm.completion(**{**asked, **fields})
-            except expected:
-                continue
-            raise AssertionError(f"no {expected.__name__}")
 
     run()

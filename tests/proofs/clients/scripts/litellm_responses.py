@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import litellm
-from features import FIRST_WORD, MODEL, feature, run
+from features import FIRST_WORD, MODEL, feature, raises, run
 
 ASKED: dict[str, Any] = {"model": f"openai/{MODEL}", "input": "Hello", "num_retries": 0}
 
@@ -34,11 +34,8 @@ def usage() -> None:
 
 @feature
 def errors() -> None:
-    try:
+    with raises(litellm.AuthenticationError):
         litellm.responses(**ASKED, api_key="wrong")
-    except litellm.AuthenticationError:
-        return
-    raise AssertionError("no AuthenticationError")
 
 
 run()

@@ -1,4 +1,4 @@
-"""The openai SDK on Chat Completions, Completions and Models. OPENAI_BASE_URL and OPENAI_API_KEY say where and as whom."""
+"""The openai SDK on Chat Completions, Completions and Models, where OPENAI_BASE_URL and OPENAI_API_KEY say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal
 
 import openai
-from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, run
+from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, raises, run
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
@@ -84,9 +84,11 @@ def streamed_tools() -> None:
 @feature
 def loop() -> None:
     messages = [*HELLO]
-    while (
-        message := client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS).choices[0].message
-    ).tool_calls:
+    while True:
+        answer = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
+        message = answer.choices[0].message
+        if not message.tool_calls:
+            break
         messages.append(message)
         for call in message.tool_calls:
             content = lookup(**json.loads(call.function.arguments))
@@ -129,13 +131,10 @@ def errors() -> None:
     ]
     for expected, fields, asking in cases:
         for streamed in (False, True):
-            try:
+            with raises(expected) as raised:
                 asking.chat.completions.create(**{"model": MODEL, "messages": HELLO, "stream": streamed, **fields})
-            except expected as error:
-                assert error.request_id
-                assert error.type
-            else:
-                raise AssertionError(f"no {expected.__name__}")
+            assert raised[0].request_id
+            assert raised[0].type
 
 
 @feature
@@ -148,10 +147,13 @@ def logprobs() -> None:
 
 @feature
 def completions() -> None:
-    answer = client.completions.create(model=MODEL, prompt=["Once", "Twice"], max_tokens=3, logprobs=1, echo=True)
-    assert [choice.text[:4] for choice in answer.choices] == ["Once", "Twic"]
-    chunks = list(client.completions.create(model=MODEL, prompt="Once", max_tokens=3, stream=True))
-    assert chunks[-1].choices[0].finish_reason == "length"
+    begun, goes_on = FIRST_WORD[:9], FIRST_WORD[9:]
+    asked: dict[str, Any] = {"model": MODEL, "max_tokens": 20}
+    answer = client.completions.create(**asked, prompt=[begun, begun], logprobs=1, echo=True)
+    assert [choice.text for choice in answer.choices] == [FIRST_WORD, FIRST_WORD]
+    chunks = list(client.completions.create(**asked, prompt=begun, stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == goes_on
+    assert chunks[-1].choices[0].finish_reason == "stop"
 
 
 @feature

@@ -7,7 +7,7 @@ import time
 from typing import Any, Literal
 
 import openai
-from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, run
+from features import CITIES, CITY, FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, lookup, raises, run
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
@@ -145,12 +145,9 @@ def errors() -> None:
         (openai.AuthenticationError, {}, client.with_options(api_key="wrong")),
     ]
     for expected, fields, asking in cases:
-        try:
+        with raises(expected) as raised:
             asking.responses.create(**{"model": MODEL, "input": "Hello", **fields})
-        except expected as error:
-            assert error.request_id
-        else:
-            raise AssertionError(f"no {expected.__name__}")
+        assert raised[0].request_id
 
 
 @feature
@@ -160,11 +157,8 @@ def store() -> None:
     (item,) = client.responses.input_items.list(made.id)
     assert (item.type, item.role) == ("message", "user")
     client.responses.delete(made.id)
-    try:
+    with raises(openai.NotFoundError):
         client.responses.retrieve(made.id)
-    except openai.NotFoundError:
-        return
-    raise AssertionError("it is still there")
 
 
 @feature
