@@ -10,6 +10,7 @@ Random weights; for B the median of five.
 from __future__ import annotations
 
 import argparse
+import math
 import threading
 import time
 from collections import Counter
@@ -68,7 +69,11 @@ def submit_many(engine: Engine, account: str, count: int, max_tokens: int) -> No
 def always_waiting(requests: int) -> None:
     """Until C has fewer requests left than there are places: from then on it does not always wait any more."""
     served = Served()
-    with loaded_engine(publish=served, admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
+    with loaded_engine(
+        publish=served,
+        admission=AdmissionPolicy(max_in_flight=PLACES, max_queue_depth=10_000, max_wait_s=math.inf),
+        kv_tokens=32768,
+    ) as engine:
         submit_many(engine, "A", requests, A_TOKENS)
         submit_many(engine, "C", requests, C_TOKENS)
         started = time.perf_counter()
@@ -79,11 +84,19 @@ def always_waiting(requests: int) -> None:
 
 
 def short_beside_long(requests: int) -> None:
-    with loaded_engine(publish=Served(), admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
+    with loaded_engine(
+        publish=Served(),
+        admission=AdmissionPolicy(max_in_flight=PLACES, max_queue_depth=10_000, max_wait_s=math.inf),
+        kv_tokens=32768,
+    ) as engine:
         timed(engine, request("warm up", asked("Hello!"), max_tokens=4))
         idle = median(ask_shortly(engine, f"B idle {number}") for number in range(ROUNDS))
     served = Served()
-    with loaded_engine(publish=served, admission=AdmissionPolicy(max_in_flight=PLACES), kv_tokens=32768) as engine:
+    with loaded_engine(
+        publish=served,
+        admission=AdmissionPolicy(max_in_flight=PLACES, max_queue_depth=10_000, max_wait_s=math.inf),
+        kv_tokens=32768,
+    ) as engine:
         submit_many(engine, "A", requests, A_TOKENS)
         busy: list[float] = []
         for number in range(ROUNDS):
