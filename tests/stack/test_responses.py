@@ -224,7 +224,7 @@ def test_what_was_made_for_a_client_that_left_is_kept(stack: Stack, url: str, ke
     assert 0 < whole["usage"]["output_tokens"] < 1900
 
 
-def test_contents_are_in_no_log_and_no_admin_page(stack: Stack, client: OpenAI) -> None:
+def test_contents_are_in_no_log(stack: Stack, client: OpenAI) -> None:
     ask(client, input="a very secret sentence")
     assert not any("very secret" in stack.log(name).read_text() for name in stack.processes)
 

@@ -1,4 +1,4 @@
-"""Whatever a body of Responses holds, it is read or refused, and what is read can be answered and kept: never a fault."""
+"""Whatever a body of Responses holds, it is read or refused; what is read can be answered and kept."""
 
 from __future__ import annotations
 
