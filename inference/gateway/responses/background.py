@@ -35,6 +35,7 @@ PATIENCE_S = 600.0
 #: The pauses between two tries: the first, and the longest.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+DRAIN_LOOK_S = 0.5
 
 
 class PatientCall(Call):
@@ -49,7 +50,7 @@ class PatientCall(Call):
 
     def _may_ask_another(self) -> bool:
         spare = wire.MOST_ATTEMPTS - self._attempts > 4  # for counting again
-        return spare and time.monotonic() < self._until_s
+        return spare and time.monotonic() < self._until_s and not self._gateway.draining
 
     async def _route(self) -> NeuronReport:
         while True:
@@ -59,8 +60,14 @@ class PatientCall(Call):
                 if not self._may_ask_another():
                     raise
             self._avoid.clear()
-            await asyncio.sleep(self._pause_s)
-            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Longer each time; a gateway that drains does not wait for it."""
+        until_s = time.monotonic() + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        while time.monotonic() < until_s and not self._gateway.draining:
+            await asyncio.sleep(DRAIN_LOOK_S)
 
 
 class Run:

@@ -28,8 +28,9 @@ KEPT_S = 86_400
 #: Redis may be away for so long before a response is given up: neurons and relays wait no longer either.
 AWAY_LIMIT_S = 15.0
 RETRY_PERIOD_S = 0.2
-#: How often a log that another gateway writes is looked at for news.
-POLL_PERIOD_S = 0.1
+#: How often a log that another gateway writes is looked at for news, at first and after a while of silence.
+FIRST_POLL_S = 0.05
+LONGEST_POLL_S = 0.5
 READ_COUNT = 200
 
 FRAME_FIELD = b"f"
@@ -112,12 +113,14 @@ class EventLog:
         Raises RedisError.
         """
         position = f"({entry_id(after)}" if after >= 0 else "-"
+        pause_s = FIRST_POLL_S
         try:
             while True:
                 news = self._news.setdefault(response, asyncio.Event())
                 entries: Any = await self._redis.xrange(log_key(response), min=position, count=READ_COUNT)
                 if entries:
                     position = f"({entries[-1][0].decode()}"
+                    pause_s = FIRST_POLL_S
                 if frames := [fields[FRAME_FIELD] for _, fields in entries if FRAME_FIELD in fields]:
                     yield frames
                 if entries and END_FIELD in entries[-1][1]:
@@ -125,7 +128,8 @@ class EventLog:
                 if not entries:
                     yield []
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_PERIOD_S):
+                        async with asyncio.timeout(pause_s):
                             await news.wait()
+                    pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
         finally:
             self._news.pop(response, None)

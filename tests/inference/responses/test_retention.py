@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.contrib import admin
 from django.utils import timezone
 
 from accounts.models import Account
@@ -34,3 +35,7 @@ def test_only_what_has_expired_is_dropped(monkeypatch: pytest.MonkeyPatch) -> No
         )
     assert prune_responses(now) == 3
     assert StoredResponse.objects.filter(expires_at__gt=now).count() == 2
+
+
+def test_contents_are_in_no_admin_page() -> None:
+    assert StoredResponse not in admin.site._registry
