@@ -29,7 +29,7 @@ _LIMITS = LLParserLimits(
 )
 #: The library descends into a definition on the stack, and a stack that overflows ends the process: 60 KiB of rules
 #: that each name the next one did so with the usual 8 MiB. The worst chains of this length need less than 64.
-_LONGEST_DEFINITION = 128 * 1024
+LONGEST_DEFINITION = 128 * 1024
 _STACK_BYTES = 256 * 1024 * 1024
 #: Threads of each kind for one model: a compile that takes long holds up no mask.
 _THREADS = 2
@@ -67,8 +67,8 @@ class Grammars:
         tokens = self._vocabulary.tokens
         if tokens is None:
             raise GrammarError("This model's tokenizer takes no grammars: its tokens are no pieces of text.")
-        if len(definition) > _LONGEST_DEFINITION:
-            raise GrammarError(f"The grammar is longer than {_LONGEST_DEFINITION // 1024} KiB: make it smaller.")
+        if len(definition) > LONGEST_DEFINITION:
+            raise GrammarError(f"The grammar is longer than {LONGEST_DEFINITION // 1024} KiB: make it smaller.")
         self._take_turn(account)
         begun = threading.Event()
         compiled = self._compilers.submit(_compile, tokens, definition, begun)
