@@ -94,6 +94,7 @@ model_provider = "helexa"
 [model_providers.helexa]
 name = "helexa"
 base_url = "<url>/v1"
+model_catalog_url = "<url>/v1/models"
 env_key = "HELEXA_GATEWAY_API_KEY"
 wire_api = "responses"
 """,

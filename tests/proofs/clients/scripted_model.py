@@ -146,7 +146,7 @@ def _tokenizer(scripts: list[list[str]]) -> PreTrainedTokenizerFast:
 
 
 def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
-    """Leave of the network what turns a token into its successor: the one's embedding is the other's row of the output."""
+    """Leave of the network what turns a token into its successor, whose row of the output is the token's embedding."""
     embeddings, outputs = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     with torch.no_grad():
         torch.nn.init.normal_(embeddings)

@@ -79,7 +79,7 @@ def usage() -> None:
 
 @feature
 def errors() -> None:
-    (result,) = claude("--output-format", "json", ANTHROPIC_AUTH_TOKEN="wrong")
+    (result,) = claude("--output-format", "json", ANTHROPIC_AUTH_TOKEN="wrong", CLAUDE_CODE_MAX_RETRIES="0")
     assert (result["is_error"], result["api_error_status"]) == (True, 401)
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from features import FIRST_WORD, LAST_WORD, MODEL, feature, run
+from features import FIRST_WORD, LAST_WORD, MODEL, THOUGHT, feature, run
 
 CONFIG = f"""
 model = "{MODEL}"
@@ -52,8 +52,15 @@ def items(events: list[dict[str, Any]], type_: str) -> list[dict[str, Any]]:
 @feature
 def text() -> None:
     """Without a shell to call it says its first word."""
-    told = codex("--disable", "shell_tool", "Hello")
+    told = codex("--disable", "shell_tool", "--disable", "unified_exec", "Hello")
     assert [item["text"] for item in items(told, "agent_message")] == [FIRST_WORD]
+
+
+@feature
+def reasoning() -> None:
+    """It asks for a summary of what was thought, and shows it."""
+    told = codex("--disable", "shell_tool", "--disable", "unified_exec", "Hello")
+    assert [item["text"] for item in items(told, "reasoning")] == [THOUGHT]
 
 
 @feature
