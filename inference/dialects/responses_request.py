@@ -175,16 +175,13 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 def parse(body: bytes) -> Draft:
-    """What a body says by itself. Raises Refusal (400) naming the field for everything that is wrong with it."""
+    """What a body says by itself. Raises Refusal (400) naming the field that is wrong; `complete` may find more."""
     fields = read_body(body)
     given = fields.input or []
     raws = [msgspec.Raw(_encode(user_message(given)))] if isinstance(given, str) else given
     places = [f"input[{index}]" for index in range(len(raws))]
     items = [decode_part(raw, _any_item, at) for raw, at in zip(raws, places, strict=True)]
-    draft = Draft(fields, items, [read_item(raw, at) for raw, at in zip(raws, places, strict=True)])
-    if draft.previous is None and not draft.references:
-        draft.complete()  # what needs nobody's memory is wrong right away
-    return draft
+    return Draft(fields, items, [read_item(raw, at) for raw, at in zip(raws, places, strict=True)])
 
 
 def user_message(text: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def request(**fields: object) -> ResponsesRequest:
 
 def refusal_of(raw: bytes) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        parse(raw)
+        parse(raw).complete()
     return refused.value
 
 
