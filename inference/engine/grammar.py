@@ -7,7 +7,7 @@ not ready sits the step out. The limits below bound what a hostile grammar costs
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +29,7 @@ _LIMITS = LLParserLimits(
 )
 #: The library descends into a definition on the stack, and a stack that overflows ends the process: 60 KiB of rules
 #: that each name the next one did so with the usual 8 MiB. The worst chains of this length need less than 64.
-_LONGEST_DEFINITION = 128 * 1024
+LONGEST_DEFINITION = 128 * 1024
 _STACK_BYTES = 256 * 1024 * 1024
 #: Threads of each kind for one model: a compile that takes long holds up no mask.
 _THREADS = 2
@@ -67,8 +67,8 @@ class Grammars:
         tokens = self._vocabulary.tokens
         if tokens is None:
             raise GrammarError("This model's tokenizer takes no grammars: its tokens are no pieces of text.")
-        if len(definition) > _LONGEST_DEFINITION:
-            raise GrammarError(f"The grammar is longer than {_LONGEST_DEFINITION // 1024} KiB: make it smaller.")
+        if len(definition) > LONGEST_DEFINITION:
+            raise GrammarError(f"The grammar is longer than {LONGEST_DEFINITION // 1024} KiB: make it smaller.")
         self._take_turn(account)
         begun = threading.Event()
         compiled = self._compilers.submit(_compile, tokens, definition, begun)
@@ -160,8 +160,12 @@ class Constraint:
         """Let this token come first, and sleep if it does."""
         self._sleeps_at = token
 
-    def wake(self) -> None:
+    def wake(self, tokens: Sequence[int] = ()) -> None:
+        """Have a say in what follows these tokens, the first that it is told of."""
         self.awake = True
+        first = self._forbidden
+        if tokens:
+            self._forbidden = self._pool.submit(self._mask_behind, first, tokens)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call it once `forbidden` is ready, at once where it is, on the thread that made it so."""
@@ -180,10 +184,15 @@ class Constraint:
         self._forbidden.result()  # the matcher is in use until then
         return Constraint(self._matcher.deep_copy(), self._pool, self._vocabulary, self._forbidden)
 
-    def _mask(self, after: int | None = None) -> torch.Tensor:
+    def _mask_behind(self, first: Future[torch.Tensor], tokens: Sequence[int]) -> torch.Tensor:
+        """The matcher is in use until the first mask is ready, which has had a thread for longer than this one."""
+        first.result()
+        return self._mask(*tokens)
+
+    def _mask(self, *after: int) -> torch.Tensor:
         try:
-            if after is not None:
-                self._matcher.consume_token(after)
+            for token in after:
+                self._matcher.consume_token(token)
             bits = self._matcher.compute_bitmask()
             if not self._matcher.is_error():
                 self.complete = self._matcher.is_stopped()

@@ -245,9 +245,7 @@ class Sequence:
     def _wake(self, constraint: Constraint, written: list[Written]) -> None:
         """Reasoning has ended: what the last token wrote behind its end is the first that the grammar is told."""
         said = "".join(shown.text for shown in written if isinstance(shown, Shown) and shown.kind == "text")
-        constraint.wake()
-        for token in self._model.tokenizer.encode(said, add_special_tokens=False).ids if said else ():
-            constraint.accept(token)
+        constraint.wake(self._model.tokenizer.encode(said, add_special_tokens=False).ids if said else ())
 
     def _end(self, reason: ChoiceReason, written: Iterable[Written] = ()) -> Piece:
         whole = [*written, *self._transcript.finish()]

@@ -12,7 +12,7 @@ from typing import Any
 from llguidance import LLMatcher
 
 from inference.engine.families import CallForm, Calls, Marker
-from inference.engine.grammar import GrammarError
+from inference.engine.grammar import LONGEST_DEFINITION, GrammarError
 from inference.engine.grammar_definitions import checked_schema, options
 from inference.requests import GenerationRequest, Tool, ToolUse
 
@@ -20,6 +20,7 @@ from inference.requests import GenerationRequest, Tool, ToolUse
 _ANY_TEXT = "/(?s:.*)/"
 #: Text that is not taken for a call without a marker.
 _NO_OBJECT = r"/([^{\s](?s:.*))?/"
+_ANY_OBJECT = json.dumps({"type": "object", "x-guidance": options(strict=False)})
 
 
 def are_kept_to(request: GenerationRequest) -> bool:
@@ -39,8 +40,10 @@ def definition(use: ToolUse, calls: Calls, answer: str | None = None) -> str:
     tools = _callable(use)
     if not tools:
         raise GrammarError("There is no tool to call.")
-    rules = [*_start(use, calls, with_answer=answer is not None), *_body(use, calls, len(tools)), *_tools(tools, calls)]
-    grammar = "\n".join(rules)
+    form = [*_start(use, calls, with_answer=answer is not None), *_body(use, calls, len(tools))]
+    grammar = "\n".join([*form, *_tools(tools, calls, exact=True)])
+    if len(grammar) > LONGEST_DEFINITION // 2:  # agents send hundreds of tools; the answer's own has the other half
+        grammar = "\n".join([*form, *_tools(tools, calls, exact=False)])
     if answer is None or use.choice == "required":
         return str(LLMatcher.grammar_from_lark(grammar))
     return json.dumps({"grammars": [{"lark_grammar": grammar}, {**_grammar(answer), "name": "answer"}]})
@@ -77,8 +80,11 @@ def _body(use: ToolUse, calls: Calls, tools: int) -> Iterator[str]:
         yield f"body: {call}"
 
 
-def _tools(tools: Sequence[Tool], calls: Calls) -> Iterator[str]:
-    """A rule for each tool, because a `$ref` within a schema counts from that schema's root."""
+def _tools(tools: Sequence[Tool], calls: Calls, *, exact: bool) -> Iterator[str]:
+    """A rule for each tool, because a `$ref` within a schema counts from that schema's root.
+
+    Where it need not be `exact`, a tool that is not strict takes any object.
+    """
     for number, tool in enumerate(tools):
         if calls.form is CallForm.MISTRAL and calls.arguments and not _is_list(calls):
             yield f"tool_{number}: {json.dumps(tool.name)} {_marker(calls.arguments)} arguments_{number}"
@@ -86,7 +92,8 @@ def _tools(tools: Sequence[Tool], calls: Calls) -> Iterator[str]:
             key = "parameters" if calls.form is CallForm.LLAMA else "arguments"
             opening = json.dumps(f'{{"name": {json.dumps(tool.name)}, "{key}": ')
             yield f'tool_{number}: {opening} arguments_{number} "}}"'
-        yield f"arguments_{number}: %json {_parameters(tool)}"
+        parameters = _parameters(tool)
+        yield f"arguments_{number}: %json {parameters if exact or tool.strict else _ANY_OBJECT}"
 
 
 def _parameters(tool: Tool) -> str:

@@ -57,10 +57,10 @@ def slow_masks(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[thre
     """Every mask after the first waits for the event."""
     go_on, mask = threading.Event(), Constraint._mask
 
-    def slowly(constraint: Constraint, after: int | None = None) -> torch.Tensor:
-        if after is not None:
+    def slowly(constraint: Constraint, *after: int) -> torch.Tensor:
+        if after:
             go_on.wait()
-        return mask(constraint, after)
+        return mask(constraint, *after)
 
     monkeypatch.setattr(Constraint, "_mask", slowly)
     yield go_on

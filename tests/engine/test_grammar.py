@@ -155,6 +155,22 @@ def test_a_call_is_of_one_of_the_tools_with_its_own_arguments(grammars: Grammars
     assert names == set(tools)
 
 
+def test_of_more_tools_than_a_grammar_holds_only_the_strict_ones_keep_to_their_schemas(grammars: Grammars) -> None:
+    """Agents send hundreds: those that nobody was strict about take any object."""
+    long = json.dumps({"type": "object", "properties": {"x": {"type": "integer", "description": "long " * 200}}})
+    tools = [Tool(f"tool_{number}", parameters=long) for number in range(300)]
+    tools.append(Tool("person", parameters=json.dumps(PERSON), strict=True))
+    text = tool_grammars.definition(ToolUse(tools=tools, choice="required", parallel=False), family_of("", {}).calls)
+    constraint = grammars.compile(text)
+    assert len(text) < len(long) * 100
+    for written in write([row_of(constraint.fork(), seed=seed) for seed in range(8)], most_tokens=3000):
+        assert isinstance(written, str)
+        call = json.loads(written.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+        if call["name"] == "person":
+            assert_person(call["arguments"])
+        assert isinstance(call["arguments"], dict)
+
+
 def test_rows_without_a_grammar_are_not_touched_by_their_neighbours(grammars: Grammars) -> None:
     logits = torch.randn(2, VOCABULARY, generator=torch.Generator().manual_seed(1))
     plain = SamplerRow(Sampling(seed=3), [], vocabulary=VOCABULARY)

@@ -82,9 +82,9 @@ def hostile() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"lark: {name}", {"grammar": Lark(rules)}
     for name, schema in _schemas():
         yield f"schema: {name}", {"grammar": JsonSchema(json.dumps(schema), strict=True)}
-    parameters = json.dumps(_many("argument ", 40))
-    tools = [Tool(f"tool {number}", parameters=parameters) for number in range(200)]
-    yield "tools: two hundred", {"tool_use": ToolUse(tools=tools, choice="required")}
+    window = '{"properties": {"a": {"pattern": "^[ab]*a[ab]{60}$"}}}'  # the prompt that tells of them has to fit
+    tools = [Tool(f"tool {number}", parameters=window) for number in range(4)]
+    yield "tools: four", {"tool_use": ToolUse(tools=tools, choice="required")}
 
 
 def _one(key: str) -> dict[str, Any]:

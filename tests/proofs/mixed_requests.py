@@ -54,7 +54,7 @@ class Mixed:
         if dice.random() < 0.5:
             prompts = [self._whole(number) for _ in range(dice.choice([1, 1, 1, 3]))]
             return {"prompts": prompts, "echo": dice.random() < 0.2}
-        fields = dice.choice([{}, {}, {"extra": number}, {"tools": []}])
+        fields = {"tools": []} if dice.random() < 0.02 else dice.choice([{}, {"extra": number}])
         return {"messages": [{"role": "user", "content": self._text(number)}], "template_kwargs": fields}
 
     def _whole(self, number: int) -> str | list[int]:
