@@ -10,16 +10,17 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-import httpx
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.models import tiny_model
-from tests.stack.running import Key, Stack, wait_until
+from tests.stack.running import Key, Stack
 
 MODEL = "calling"
 TURNS = 20
+#: Weights that put fewer spaces between what they have to write than others do.
+SHORT_CALLS = 8
 ASKED = "Go on until you are told to stop."
 SCHEMA = {
     "type": "object",
@@ -160,25 +161,11 @@ class Messages:
 @pytest.fixture(scope="module")
 def calling(stack: Stack, key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A model whose template shows calls and results, served beside the stack's own."""
-    source = tiny_model(tmp_path_factory.mktemp("calling") / MODEL, eos=False, max_position_embeddings=8192)
+    folder = tmp_path_factory.mktemp("calling") / MODEL
+    source = tiny_model(folder, eos=False, seed=SHORT_CALLS, max_position_embeddings=8192)
     (source / "chat_template.jinja").write_text(TEMPLATE)
-    stack.sql(
-        "INSERT INTO fleet_profile (model_id, source, harness, pinned_on, created_at)"
-        " VALUES (%s, %s, 'torch', %s, now())",
-        MODEL,
-        str(source),
-        [stack.neuron_name],
-    )
-    for url in stack.gateways.values():
-        wait_until(lambda url=url: is_loaded(url, key), what=f"{MODEL} to be loaded")  # type: ignore[misc]
-    yield
-    stack.sql("DELETE FROM fleet_profile WHERE model_id = %s", MODEL)
-    stack.manage("fleet", "unload", MODEL)
-
-
-def is_loaded(url: str, key: Key) -> bool:
-    models = httpx.get(f"{url}/v1/models", headers=key.headers).json()["data"]
-    return any(model["id"] == MODEL and model["loaded"] for model in models)
+    with stack.also_serving(MODEL, source, key):
+        yield
 
 
 def hold(conversation: Conversation) -> list[Said]:
