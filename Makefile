@@ -20,7 +20,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
-	proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu proof-fuzz proof-leaving proof-peers proof-idle
+	proof-clients proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu \
+	proof-fuzz proof-leaving proof-peers proof-idle
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -73,6 +74,9 @@ proof-overspend: $(DEV)  ## Press on caps of every kind with 64 clients, 20 roun
 
 proof-kill: $(DEV)  ## Kill gateways, neurons and servers under load, 50 rounds, then the failures that have names
 	@$(PYTHON) -m tests.proofs.deaths $(ARGS)
+
+proof-clients: $(DEV)  ## Run SDKs, frameworks and agents from PyPI and npm against helexa. ARGS="--only codex", ARGS=--write
+	@$(PYTHON) -m tests.proofs.clients $(ARGS)
 
 proof-logits: $(DEV)  ## Compare the engine's logits with transformers in float32, 20 batches of each architecture
 	@$(PYTHON) -m tests.proofs.logits $(ARGS)

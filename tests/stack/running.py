@@ -129,6 +129,27 @@ class Stack:
 
         wait_until(answers, what=f"{name} to be ready")
 
+    @contextmanager
+    def also_serving(self, model: str, source: Path, key: Key) -> Iterator[None]:
+        """Another model beside the stack's own, from when every gateway knows that it is loaded."""
+        self.sql(
+            "INSERT INTO fleet_profile (model_id, source, harness, pinned_on, created_at)"
+            " VALUES (%s, %s, 'torch', %s, now())",
+            model,
+            str(source),
+            [self.neuron_name],
+        )
+        for url in self.gateways.values():
+
+            def loaded(url: str = url) -> bool:
+                listed = httpx.get(f"{url}/v1/models", headers=key.headers).json()["data"]
+                return any(one["id"] == model and one["loaded"] for one in listed)
+
+            wait_until(loaded, what=f"{model} to be loaded")
+        yield
+        self.sql("DELETE FROM fleet_profile WHERE model_id = %s", model)
+        self.manage("fleet", "unload", model)
+
     def issue_key(self, account: str = "team", *options: str) -> Key:
         issued = json.loads(self.manage("issue_key", "--account", account, *options, "--json"))
         return Key(issued["key"], issued["key_id"])

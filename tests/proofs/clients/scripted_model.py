@@ -83,6 +83,7 @@ def scripted_model(folder: Path) -> Path:
     network = Qwen3ForCausalLM(config)
     torch.set_rng_state(torch_state)
     _teach(network, [tokenizer.convert_tokens_to_ids(script) for script in scripts])
+    _incline(network, tokenizer)
     network.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -146,14 +147,27 @@ def _tokenizer(scripts: list[list[str]]) -> PreTrainedTokenizerFast:
 
 
 def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
-    """Leave of the network what turns a token into its successor, whose row of the output is the token's embedding."""
+    """Leave of the network what turns a token into its successor, whose row of the output is the token's embedding.
+
+    The first number of every embedding is the same, for what a token is worth whatever stands before it.
+    """
     embeddings, outputs = network.get_input_embeddings().weight, network.get_output_embeddings().weight
     with torch.no_grad():
         torch.nn.init.normal_(embeddings)
         torch.nn.init.zeros_(outputs)
+        embeddings[:, 0] = 16
         for layer in network.model.layers:
             torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
             torch.nn.init.zeros_(layer.mlp.down_proj.weight)
         for script in scripts:
             for token, successor in pairwise(script):
-                outputs[successor] += embeddings[token] / 4
+                outputs[successor, 1:] += embeddings[token, 1:] / 3
+
+
+def _incline(network: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Where a grammar leads away from the script, end soon: close what is open, and put no spaces anywhere."""
+    worth = {"}": 2.0, '"': 1.0, " ": -2.0, "\n": -2.0, "\t": -2.0, "\r": -2.0}
+    outputs = network.get_output_embeddings().weight
+    with torch.no_grad():
+        for token in range(len(tokenizer) - len(tokenizer.added_tokens_decoder)):
+            outputs[token, 0] = worth.get(str(tokenizer.decode([token]))[:1], 0.0)
