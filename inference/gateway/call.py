@@ -86,7 +86,7 @@ class Call:
         self._principal = principal
         self._request = request
         self._prompt_bytes = prompt_bytes
-        self._meter = Meter(request.model)
+        self._meter = Meter(request.model, generates=request.sequences > 0)
         self._hold: Hold | None = None
         self._attempts = 0
         self._counts = 0

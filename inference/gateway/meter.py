@@ -12,10 +12,14 @@ from inference.refusals import Refusal
 
 
 class Meter:
-    """Opened when the model is known; `close` is called exactly once. `node` is empty until a neuron was chosen."""
+    """Opened when the model is known; `close` is called exactly once. `node` is empty until a neuron was chosen.
 
-    def __init__(self, model: str) -> None:
+    A request that `generates` nothing, a count, adds no tokens: none were read.
+    """
+
+    def __init__(self, model: str, *, generates: bool = True) -> None:
         self.model = model
+        self._generates = generates
         self.node = ""
         self._started_s = time.monotonic()
         self._first_s: float | None = None
@@ -50,7 +54,7 @@ class Meter:
             metrics.request_errors.labels(self.model, self.node, self._error).inc()
         if self._first_s is not None:
             counted.time_to_first_token.observe(self._first_s - self._started_s)
-        if self._end is not None:
+        if self._end is not None and self._generates:
             counted.prompt_tokens.inc(self._end.prompt_tokens)
             counted.completion_tokens.inc(self._end.completion_tokens)
             if self._end.completion_tokens:
