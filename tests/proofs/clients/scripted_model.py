@@ -159,9 +159,8 @@ def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
         for layer in network.model.layers:
             torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
             torch.nn.init.zeros_(layer.mlp.down_proj.weight)
-        for script in scripts:
-            for token, successor in pairwise(script):
-                outputs[successor, 1:] += embeddings[token, 1:] / 3
+        for token, successor in sorted({pair for script in scripts for pair in pairwise(script)}):
+            outputs[successor, 1:] += embeddings[token, 1:] / 3
 
 
 def _incline(network: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
