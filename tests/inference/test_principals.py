@@ -18,7 +18,7 @@ from accounts.accounts import suspend_account
 from accounts.credentials import presented_secret
 from accounts.keys import issue_key, parse_peppers
 from accounts.models import Account, ApiKey
-from inference.gateway.principals import Principals
+from inference.gateway.principals import Principals, wrong_key
 from inference.refusals import Refusal
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
@@ -154,3 +154,8 @@ async def test_the_last_use_is_written_down(watched: Watched) -> None:
 )
 def test_the_secret_a_client_presents(headers: list[tuple[bytes, bytes]], secret: bytes | None) -> None:
     assert presented_secret(headers) == secret
+
+
+def test_a_wrong_key_is_refused_in_the_words_by_which_litellm_knows_it() -> None:
+    """It takes every other 401 of type `invalid_request_error` for a request that is wrong."""
+    assert "Incorrect API key provided" in wrong_key().message

@@ -1,4 +1,4 @@
-"""The scripts of `make proof-clients` whose SDKs are installed here run against the stack, told a URL and a key alone."""
+"""The scripts of `make proof-clients` whose SDKs are installed here run against the stack, told a URL and a key."""
 
 from __future__ import annotations
 

@@ -159,15 +159,22 @@ def _teach(network: Qwen3ForCausalLM, scripts: list[list[int]]) -> None:
         for layer in network.model.layers:
             torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
             torch.nn.init.zeros_(layer.mlp.down_proj.weight)
-        for script in scripts:
-            for token, successor in pairwise(script):
-                outputs[successor, 1:] += embeddings[token, 1:] / 3
+        for token, successor in sorted({pair for script in scripts for pair in pairwise(script)}):
+            outputs[successor, 1:] += embeddings[token, 1:]
 
 
 def _incline(network: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     """Where a grammar leads away from the script, end soon: close what is open, and put no spaces anywhere."""
-    worth = {"}": 2.0, '"': 1.0, " ": -2.0, "\n": -2.0, "\t": -2.0, "\r": -2.0}
     outputs = network.get_output_embeddings().weight
     with torch.no_grad():
         for token in range(len(tokenizer) - len(tokenizer.added_tokens_decoder)):
-            outputs[token, 0] = worth.get(str(tokenizer.decode([token]))[:1], 0.0)
+            outputs[token, 0] = _worth(str(tokenizer.decode([token])))
+
+
+def _worth(text: str) -> float:
+    """More for the end of a string than for that of an object, which may be part of the string."""
+    if text.isspace():
+        return -2.0
+    if text and not text.strip('"}'):
+        return 3.0 if text[0] == '"' else 2.0
+    return 0.0
