@@ -17,6 +17,8 @@ from django.db import connection
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from pytest_django import Settings
 
+from helexa.loadtest.scratch import drop_database
+
 HERE = Path(__file__).parent
 
 # For models this small a second thread only waits, and where workers share the cores it spins: 60 times slower. Set
@@ -83,4 +85,4 @@ def fresh_database(template_database: str, django_db_blocker: Any) -> Iterator[s
             finally:
                 connection.close()
                 connection.settings_dict["NAME"] = template
-                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+                drop_database(admin, name)

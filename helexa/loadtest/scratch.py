@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import psycopg
@@ -38,7 +39,19 @@ def scratch_database(url: str) -> Iterator[str]:
         yield joined(urlsplit(url)._replace(path=f"/{name}"))
     finally:
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            drop_database(connection, name)
+
+
+def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop it with whatever of ours is still connected to it.
+
+    Not by `WITH (FORCE)`, which fails where an autovacuum is at work: a role like ours may not end one. A plain drop
+    tells it to go, and waits.
+    """
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user", [name]
+    )
+    connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
 @contextmanager

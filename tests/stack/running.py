@@ -21,6 +21,7 @@ import httpx
 import psycopg
 
 from helexa.home import REPOSITORY
+from helexa.loadtest.scratch import drop_database
 
 Result = TypeVar("Result")
 
@@ -180,4 +181,4 @@ def a_database() -> Iterator[str]:
         server.execute(f"CREATE DATABASE {name}".encode())
     yield database_url(name)
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        drop_database(server, name)
