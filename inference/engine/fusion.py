@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from inference.engine.fused_forward import FusedForward
 from inference.engine.layers import Layer, Norm, Rotary
 from inference.engine.loading import Progress, silent
 from inference.engine.quantization import quant_of, vocabulary_head
@@ -35,8 +36,9 @@ def fuse(
     borrowed: Any = network
     decoder = borrowed.get_decoder()
     layers: nn.ModuleList = getattr(decoder, "layers", None) or nn.ModuleList()
+    known = bool(layers) and {type(layer).__name__ for layer in layers} <= _WINDOW_OF_CONFIG.keys()
     said = _Said(_bytes(network), progress)
-    if layers and {type(layer).__name__ for layer in layers} <= _WINDOW_OF_CONFIG.keys():
+    if known:
         for index, layer in enumerate(layers):
             layer_bytes = _bytes(layer)
             layers[index] = Layer(layer.to(device), window=_window(layer))
@@ -47,6 +49,8 @@ def fuse(
     head = borrowed.get_output_embeddings()
     if type(head) is nn.Linear:
         borrowed.set_output_embeddings(vocabulary_head(head, quant))
+    if known:
+        borrowed.forward = FusedForward(network)
     said.all()
     return quant_of(borrowed.get_output_embeddings())
 

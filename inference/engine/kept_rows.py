@@ -39,28 +39,24 @@ class Group(NamedTuple):
 
 
 class Kept:
-    """The copies of one group: keys and values of a layer, (kv_heads, sequences, width, head_dim) each."""
+    """The copies of one group: of each layer its keys and values, (2 * kv_heads, sequences, width, head_dim)."""
 
     def __init__(self, group: Group, before: Kept | None = None) -> None:
         self.group = group
-        self._layers: dict[int, tuple[Tensor, Tensor]] = before._layers if before else {}
+        self._layers: dict[int, Tensor] = before._layers if before else {}
         ends = [at * group.width + member.tokens - 1 for at, member in enumerate(group.members)]
         self._ends = torch.tensor(ends)
 
-    def read(
-        self, layer: int, keys: Tensor, values: Tensor, copies: Callable[[], tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        """The group's keys and values with those that the step adds, (kv_heads, sequences, head_dim) each.
+    def read(self, layer: int, new: Tensor, copy: Callable[[], Tensor]) -> Tensor:
+        """The group's keys and values with those that the step adds, (2 * kv_heads, sequences, head_dim).
 
-        `copies` makes them where none are kept.
+        `copy` makes a copy where none is kept.
         """
         kept = self._layers.get(layer)
         if kept is None:
-            kept = self._layers[layer] = copies()
-            return kept
-        heads, width = keys.shape[0], keys.shape[2]
-        kept[0].view(heads, -1, width).index_copy_(1, self._ends, keys)
-        kept[1].view(heads, -1, width).index_copy_(1, self._ends, values)
+            kept = self._layers[layer] = copy()
+        else:
+            kept.view(new.shape[0], -1, new.shape[2]).index_copy_(1, self._ends, new)
         return kept
 
 

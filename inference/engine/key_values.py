@@ -27,7 +27,7 @@ class Memory(Protocol):
 
 
 class KeyValues:
-    """Shape (kv_heads, slots, head_dim) per layer: what one head reads of a sequence lies together.
+    """Shape (2 * kv_heads, slots, head_dim) per layer, the keys first: what a head reads of a sequence lies together.
 
     On one CPU thread, attention of 16 sequences of 300 tokens, one by one, took 1.8 ms with this order and 2.5 with
     slots before heads (4 heads of 64, bfloat16).
@@ -35,27 +35,23 @@ class KeyValues:
 
     def __init__(self, config: PretrainedConfig, tokens: int, *, dtype: torch.dtype, device: torch.device) -> None:
         heads, width = head_shape(config)
-        shape = (layers(config), heads, tokens, width)
-        self.keys = _zeros(shape, dtype, device)
-        self.values = _zeros(shape, dtype, device)
-        self._layers = list(zip(self.keys, self.values, strict=True))
+        self.both = _zeros((layers(config), 2 * heads, tokens, width), dtype, device)
+        self.keys, self.values = self.both.chunk(2, dim=1)
+        self._layers = list(self.both)
 
-    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a step's keys and values, (kv_heads, tokens, head_dim) each, and return the layer's whole pools."""
-        its_keys, its_values = self._layers[layer]
-        return its_keys.index_copy_(1, slots, keys), its_values.index_copy_(1, slots, values)
+    def write(self, layer: int, slots: Tensor, both: Tensor) -> Tensor:
+        """Store a step's keys and values, (2 * kv_heads, tokens, head_dim), and return the layer's whole pool."""
+        return self._layers[layer].index_copy_(1, slots, both)
 
     def copy(self, block: BlockCopy) -> None:
         """Copy one block, all layers of it."""
         source, target = (slice(number * BLOCK_TOKENS, (number + 1) * BLOCK_TOKENS) for number in block)
-        for pool in (self.keys, self.values):
-            pool[:, :, target] = pool[:, :, source]
+        self.both[:, :, target] = self.both[:, :, source]
 
     def clear(self, extents: list[Extent]) -> None:
         """Zero what a sequence wrote, all layers of it."""
         for start, stop in extents:
-            self.keys[:, :, start:stop] = 0
-            self.values[:, :, start:stop] = 0
+            self.both[:, :, start:stop] = 0
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, rms_norm
 
-from inference.engine.attention import attend
+from inference.engine.attention import attended
 from inference.engine.linear import joined
 from inference.engine.step import Step
 
@@ -75,22 +75,15 @@ class Attention:
         return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1)))
 
     def __call__(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step, onto: Tensor | None) -> Tensor:
-        heads = self.qkv(rows).view(len(rows), -1, self.width)
-        turning, value = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
+        heads = self.qkv(rows).view(rows.shape[0], -1, self.width)
+        queries_and_keys = turning = heads[:, : -self.kv_heads]
         if self.norm is not None:
             turning = rms_norm(turning, (self.width,), None, self.eps).mul_(self.norm)
-        turned = _turned(turning, *turn)
-        attended, _ = attend(
-            self,
-            turned[:, : self.heads].transpose(0, 1)[None],
-            turned[:, self.heads :].transpose(0, 1)[None],
-            value.transpose(0, 1)[None],
-            None,
-            scaling=self.scaling,
-            step=step,
-            sliding_window=self.window,
-        )
-        output: Tensor = self.output(attended.reshape(len(rows), -1), onto)
+        _turn(turning, *turn, onto=queries_and_keys)
+        standing = heads.transpose(0, 1)
+        query, both = standing[: self.heads], standing[self.heads :]
+        read = attended(self.layer_idx, query, both, scaling=self.scaling, step=step, window=self.window)
+        output: Tensor = self.output(read.reshape(rows.shape[0], -1), onto)
         return output
 
 
@@ -123,17 +116,14 @@ class Layer(nn.Module):
         self.after_attention = Norm(borrowed.post_attention_layernorm) if sandwiched else None
         self.after_mlp = Norm(borrowed.post_feedforward_layernorm) if sandwiched else None
 
-    def forward(
-        self, hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], step: Step, **_borrowed: Any
-    ) -> Tensor:
-        """(1, tokens, hidden) to the same, as the borrowed network passes them on."""
-        rows = hidden_states[0]
+    def forward(self, rows: Tensor, turn: tuple[Tensor, Tensor], step: Step) -> Tensor:
+        """(tokens, hidden) to the same; `turn` is what `Rotary` makes of the tokens' positions."""
         normed = self.before_attention(rows)
         if self.after_attention is None or self.after_mlp is None:
-            rows = self.attention(normed, position_embeddings, step, rows)
-            return self.mlp(self.before_mlp(rows), rows)[None]
-        rows = rows + self.after_attention(self.attention(normed, position_embeddings, step, None))
-        return (rows + self.after_mlp(self.mlp(self.before_mlp(rows), None)))[None]
+            rows = self.attention(normed, turn, step, rows)
+            return self.mlp(self.before_mlp(rows), rows)
+        rows = rows + self.after_attention(self.attention(normed, turn, step, None))
+        return rows + self.after_mlp(self.mlp(self.before_mlp(rows), None))
 
 
 def norm_weight(norm: Any) -> Tensor:
@@ -146,9 +136,13 @@ def norm_eps(norm: Any) -> float:
     return float(norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)
 
 
-def _turned(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary positions of (tokens, heads, width), of the first part of each head where they are less wide."""
+def _turn(heads: Tensor, cosines: Tensor, sines: Tensor, *, onto: Tensor) -> None:
+    """Rotary positions of (tokens, heads, width), of the first part of each head where they are less wide.
+
+    Written to `onto`, which may be the same memory.
+    """
     width = cosines.shape[-1]
     turning = heads[..., :width]
-    turned = torch.addcmul(turning * cosines, turning.roll(width // 2, dims=-1), sines)
-    return turned if width == heads.shape[-1] else torch.cat((turned, heads[..., width:]), dim=-1)
+    torch.addcmul(turning * cosines, turning.roll(width // 2, dims=-1), sines, out=onto[..., :width])
+    if width < heads.shape[-1] and heads is not onto:
+        onto[..., width:] = heads[..., width:]

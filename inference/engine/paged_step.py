@@ -23,11 +23,11 @@ class PagedStep(Forward):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float, window: int | None
     ) -> Tensor:
-        """Attention of the step's tokens, (heads, tokens, head_dim); returns (1, tokens, heads, head_dim)."""
+        """Attention of the step's tokens, (heads, tokens, head_dim); returns (tokens, heads, head_dim)."""
         keys, values = self._key_values.write(layer, self.slots, key.transpose(0, 1), value.transpose(0, 1))
         rows = query.transpose(0, 1)
         parts = [
             self._attention.attend(rows[reads.start : reads.stop], keys, values, reads, scaling=scaling, window=window)
             for reads in self._reads
         ]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts))[None]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -17,8 +17,8 @@ _RECURRING = 32
 #: Keys that sequences may read too much so that one call reads them all: what a call of its own takes, in keys.
 #: One thread, 4 heads of 64: 50 us per call, 0.08 us per key.
 _KEYS_PER_CALL = 600
-#: A copy of keys is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time, which made a
-#: step of 64 sequences of 1,024 five times as long as one of 32.
+#: A copy of keys and values is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time, which
+#: made a step of 64 sequences of 1,024 five times as long as one of 32.
 _COPY_BYTES = 24 * 1024 * 1024
 
 
@@ -143,8 +143,8 @@ class Step(Forward):
 
     @property
     def _most_keys(self) -> int:
-        _, heads, _, width = self.key_values.keys.shape
-        return _COPY_BYTES // (heads * width * self.key_values.keys.element_size())
+        _, heads, _, width = self.key_values.both.shape
+        return _COPY_BYTES // (heads * width * self.key_values.both.element_size())
 
     def _rows(self, spans: list[Span], window: int | None) -> Rows:
         hidden = torch.tensor([span.hidden(window) for span in spans])
