@@ -63,16 +63,12 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel: bool = True
 
 
-class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One generation: what to answer, how often, how to sample, and where to stop.
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client asks for: what to answer, how often, how to sample, and where to stop.
 
-    `id` is unique to the attempt, not only to the client's request, so that the events of two attempts never mix.
-    `n` sequences, its choices, continue the one prompt. `max_tokens` is the output bound of each of them; the engine
-    never generates a token more, and cuts it to what the context leaves. `granted` is what the request may use in
-    tokens, the prompt once and the answers of all sequences; None is no limit, for requests that nobody is billed for.
-    `stop` holds strings, none of which appears in the text; `stop_token_ids` end an answer as the model's
-    own end tokens do, which `ignore_eos` makes ordinary ones, for benchmarks. `stream` false lets a neuron send larger
-    pieces.
+    `n` sequences, its choices, continue the one prompt. `stop` holds strings, none of which appears in the text;
+    `stop_token_ids` end an answer as the model's own end tokens do, which `ignore_eos` makes ordinary ones, for
+    benchmarks. `stream` false lets a neuron send larger pieces.
     `prompts` are whole texts, or their tokens, instead of `messages`, and pass through no chat template: what spells a
     control token in them is one. Each is continued by `n` choices, prompt by prompt: choice `prompt * n + i`. `echo`
     puts its prompt's text in front of every choice, and `prompt_logprobs` asks for those of the prompts, and for so
@@ -80,12 +76,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     `template_kwargs` reach the chat template as they are. `continue_last` continues the last message, an assistant's,
     instead of opening a new one. `grammar` is what the text of every choice keeps to; calls of `tool_use` keep to a
     grammar of their own where they must. `only_count` asks for the prompt's tokens and generates nothing.
-    `account` and `key` say whose share of the device this takes, and an account finds its own prompts in memory and
-    nobody else's; None are all that have none. Of a higher `priority` are those that are served first, whatever their
-    shares, and that take the places of lower ones. After `timeout_s` seconds the request ends, done or not.
     """
 
-    id: str
     model: str
     messages: list[Message] = []
     prompts: list[str | list[int]] = []
@@ -95,8 +87,6 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     echo: bool = False
     only_count: bool = False
     n: int = 1
-    max_tokens: int = DEFAULT_MAX_TOKENS
-    granted: int | None = None
     sampling: Sampling = Sampling()
     stop: list[str] = []
     stop_token_ids: list[int] = []
@@ -104,12 +94,29 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     grammar: Grammar | None = None
     prompt_logprobs: int | None = None
     stream: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """How many answers there are, and are paid for: `n` for each of the prompts, or none to a count."""
+        return 0 if self.only_count else self.n * max(1, len(self.prompts))
+
+
+class GenerationRequest(Asked, frozen=True, kw_only=True, omit_defaults=True):
+    """One generation: what a client asks for, within what the gateway decides.
+
+    `id` is unique to the attempt, not only to the client's request, so that the events of two attempts never mix.
+    `max_tokens` is the output bound of each sequence; the engine never generates a token more, and cuts it to what the
+    context leaves. `granted` is what the request may use in tokens, the prompt once and the answers of all sequences;
+    None is no limit, for requests that nobody is billed for.
+    `account` and `key` say whose share of the device this takes, and an account finds its own prompts in memory and
+    nobody else's; None are all that have none. Of a higher `priority` are those that are served first, whatever their
+    shares, and that take the places of lower ones. After `timeout_s` seconds the request ends, done or not.
+    """
+
+    id: str
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    granted: int | None = None
     account: str | None = None
     key: str | None = None
     priority: int = 0
     timeout_s: float | None = None
-
-    @property
-    def sequences(self) -> int:
-        """How many answers there are: `n` for each of the prompts."""
-        return self.n * max(1, len(self.prompts))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inference.dialects.assembly import Assembly
+from inference.dialects.parsed import Terms
 from inference.events import Ended, Finished, Piece, PromptLogprobs, Started
 from inference.refusals import Refusal
 from inference.requests import GenerationRequest
@@ -65,16 +66,8 @@ class DialectRequest(Protocol):
     def param(self, field: str) -> str:
         """What Chat Completions calls `field`, by this dialect's name: neurons and gateway know only the one."""
 
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        """What a neuron gets: the bound that holds, stated or default, and what the reservation grants, in tokens."""
+    def generation(self, terms: Terms) -> GenerationRequest:
+        """What a neuron gets."""
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> Answer:
         """Made anew for every attempt. The ids in it come from the digits of `request_id`, so a stream and what is

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from inference.dialects import messages_body as wire
 from inference.dialects import thinking
 from inference.dialects.dialect import Header
@@ -13,9 +11,10 @@ from inference.dialects.messages_body import Body, Format
 from inference.dialects.messages_stream import MessagesAnswer
 from inference.dialects.messages_tools import tool_use
 from inference.dialects.messages_turns import conversation
+from inference.dialects.parsed import ParsedRequest
 from inference.grammars import JsonSchema
 from inference.refusals import invalid
-from inference.requests import GenerationRequest, Message, Sampling, ToolUse
+from inference.requests import Sampling
 
 #: More stop sequences than this are refused: each is looked for in every piece of text.
 MOST_STOP_SEQUENCES = 64
@@ -32,58 +31,11 @@ _PARAMS = {
 }
 
 
-class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed body: everything but what the gateway decides."""
-
-    model: str
-    messages: list[Message]
-    max_tokens: int
-    continue_last: bool
-    tool_use: ToolUse | None
-    grammar: JsonSchema | None
-    sampling: Sampling
-    stop: list[str]
-    stream: bool
+class MessagesRequest(ParsedRequest, frozen=True, kw_only=True):
     shows_thinking: bool
-    template_kwargs: dict[str, Any]
-
-    @property
-    def default_max_tokens(self) -> None:
-        """The bound is stated always."""
-        return None
-
-    @property
-    def sequences(self) -> int:
-        return 1
 
     def param(self, field: str) -> str:
         return _PARAMS.get(field, field)
-
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        return GenerationRequest(
-            id=attempt_id,
-            model=self.model,
-            messages=self.messages,
-            template_kwargs=self.template_kwargs,
-            continue_last=self.continue_last,
-            tool_use=self.tool_use,
-            grammar=self.grammar,
-            max_tokens=max_tokens,
-            granted=granted,
-            sampling=self.sampling,
-            stop=self.stop,
-            stream=self.stream,
-            account=account,
-            key=key,
-        )
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> MessagesAnswer:
         return MessagesAnswer(request_id, model=model, shows_thinking=self.shows_thinking)

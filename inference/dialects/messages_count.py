@@ -10,29 +10,12 @@ from inference.dialects.messages import MessagesRequest, request
 from inference.dialects.messages_body import read
 from inference.dialects.messages_stream import MessagesAnswer
 from inference.events import Finished, Started
-from inference.requests import GenerationRequest
 
 _encode = msgspec.json.Encoder().encode
 
 
 class CountRequest(MessagesRequest, frozen=True, kw_only=True):
     """The same prompt as the message's, so the same count; nothing is generated, reserved or billed."""
-
-    @property
-    def sequences(self) -> int:
-        return 0
-
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        asked = super().generation(attempt_id, max_tokens=max_tokens, granted=granted, account=account, key=key)
-        return msgspec.structs.replace(asked, only_count=True)
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> CountAnswer:
         return CountAnswer(request_id, model=model, shows_thinking=self.shows_thinking)
@@ -48,4 +31,4 @@ def parse(body: bytes, header: Header) -> CountRequest:
     """POST /v1/messages/count_tokens: a message's body, whose `max_tokens` and `stream` mean nothing."""
     fields = read(body)
     fields.stream = False
-    return CountRequest(**msgspec.structs.asdict(request(fields, max_tokens=0)))
+    return CountRequest(**msgspec.structs.asdict(request(fields, max_tokens=0)) | {"only_count": True})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from inference.dialects import openai_chat_body as wire
 from inference.dialects import thinking
 from inference.dialects.dialect import Header
@@ -14,63 +12,17 @@ from inference.dialects.openai_chat_body import Body, ResponseFormat
 from inference.dialects.openai_chat_messages import conversation
 from inference.dialects.openai_chat_tools import custom_names, tool_use
 from inference.dialects.openai_fields import UNBOUNDED, sampling, stop_strings, wants_usage
+from inference.dialects.parsed import ParsedRequest
 from inference.grammars import JsonObject, JsonSchema
 from inference.refusals import invalid
-from inference.requests import GenerationRequest, Message, Sampling, ToolUse
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed body: everything but what the gateway decides."""
-
-    model: str
-    messages: list[Message]
-    n: int
-    max_tokens: int | None
-    sampling: Sampling
-    stop: list[str]
-    tool_use: ToolUse | None
+class ChatRequest(ParsedRequest, frozen=True, kw_only=True):
     custom_tools: frozenset[str]
-    grammar: JsonObject | JsonSchema | None
-    template_kwargs: dict[str, Any]
-    stream: bool
     include_usage: bool
-
-    @property
-    def sequences(self) -> int:
-        return self.n
-
-    @property
-    def default_max_tokens(self) -> None:
-        """The model's own."""
 
     def param(self, field: str) -> str:
         return field
-
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        return GenerationRequest(
-            id=attempt_id,
-            model=self.model,
-            messages=self.messages,
-            template_kwargs=self.template_kwargs,
-            tool_use=self.tool_use,
-            grammar=self.grammar,
-            n=self.n,
-            max_tokens=max_tokens,
-            granted=granted,
-            sampling=self.sampling,
-            stop=self.stop,
-            stream=self.stream,
-            account=account,
-            key=key,
-        )
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> ChatAnswer:
         return ChatAnswer(

@@ -11,8 +11,8 @@ from inference.dialects.dialect import Header
 from inference.dialects.json_body import decode_object
 from inference.dialects.openai_completions_answer import CompletionsAnswer
 from inference.dialects.openai_fields import UNBOUNDED, Fields, sampling, stop_strings, wants_usage
+from inference.dialects.parsed import ParsedRequest
 from inference.refusals import Refusal, invalid
-from inference.requests import GenerationRequest, Sampling
 
 #: OpenAI's: enough for a word, so that whoever wants more says so.
 DEFAULT_MAX_TOKENS = 16
@@ -37,56 +37,19 @@ class _Body(Fields, kw_only=True):
 _body = msgspec.json.Decoder(_Body)
 
 
-class CompletionsRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed body. `best_of` answers are made of every prompt, and the `n` likeliest of them given."""
+class CompletionsRequest(ParsedRequest, frozen=True, kw_only=True):
+    """Of every prompt `n` answers are made, which a client calls `best_of`, and the `given` likeliest of them given."""
 
-    model: str
-    prompts: list[Prompt]
-    n: int
-    best_of: int
-    max_tokens: int | None
-    echo: bool
-    logprobs: int | None
-    sampling: Sampling
-    stop: list[str]
-    stream: bool
+    given: int
+    logprobs: bool
     include_usage: bool
 
     @property
     def default_max_tokens(self) -> int:
         return DEFAULT_MAX_TOKENS
 
-    @property
-    def sequences(self) -> int:
-        return len(self.prompts) * self.best_of
-
     def param(self, field: str) -> str:
         return _PARAMS.get(field, field)
-
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        return GenerationRequest(
-            id=attempt_id,
-            model=self.model,
-            prompts=self.prompts,
-            echo=self.echo,
-            prompt_logprobs=self.logprobs if self.echo else None,
-            n=self.best_of,
-            max_tokens=max_tokens,
-            granted=granted,
-            sampling=self.sampling,
-            stop=self.stop,
-            stream=self.stream,
-            account=account,
-            key=key,
-        )
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> CompletionsAnswer:
         return CompletionsAnswer(
@@ -94,9 +57,9 @@ class CompletionsRequest(msgspec.Struct, frozen=True, kw_only=True):
             model=model,
             created_s=created_s,
             prompts=len(self.prompts),
-            n=self.n,
-            best_of=self.best_of,
-            logprobs=self.logprobs is not None,
+            n=self.given,
+            best_of=self.n,
+            logprobs=self.logprobs,
             include_usage=self.include_usage,
         )
 
@@ -120,11 +83,12 @@ def parse(body: bytes, header: Header) -> CompletionsRequest:
     return CompletionsRequest(
         model=fields.model,
         prompts=prompts,
-        n=n,
-        best_of=best_of,
+        n=best_of,
+        given=n,
         max_tokens=None if fields.max_tokens is None else min(fields.max_tokens, UNBOUNDED),
         echo=bool(fields.echo),
-        logprobs=fields.logprobs,
+        prompt_logprobs=fields.logprobs if fields.echo else None,
+        logprobs=fields.logprobs is not None,
         sampling=sampling(fields, logprobs=logprobs),
         stop=stop_strings(fields.stop),
         stream=bool(fields.stream),

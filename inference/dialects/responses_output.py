@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class Shown(NamedTuple):
     sealed: bool = False
 
 
-class Growing:
+class Growing(ABC):
     """An item that is being made. `begin`, `more` and `end` are its events; `as_it_is` is what there is of it."""
 
     def __init__(self, item_id: str, output_index: int) -> None:
@@ -37,15 +38,15 @@ class Growing:
     def begin(self) -> Iterator[Event]:
         yield "response.output_item.added", {"output_index": self._index, "item": self.as_it_is()}
 
-    def more(self, piece: Any) -> Iterator[Event]:
-        raise NotImplementedError
+    @abstractmethod
+    def more(self, piece: Any) -> Iterator[Event]: ...
 
     def end(self, status: str) -> Iterator[Event]:
         self.status = status
         yield "response.output_item.done", {"output_index": self._index, "item": self.as_it_is()}
 
-    def as_it_is(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def as_it_is(self) -> dict[str, Any]: ...
 
 
 class Message(Growing):

@@ -10,15 +10,15 @@ import msgspec
 from inference.dialects import thinking
 from inference.dialects.json_body import decode_part
 from inference.dialects.openai_fields import UNBOUNDED
+from inference.dialects.parsed import ParsedRequest, Terms
 from inference.dialects.responses_answer import CountAnswer, ResponsesAnswer
 from inference.dialects.responses_body import Body, Reasoning, grammar_of, is_there, read_body
 from inference.dialects.responses_conversation import messages_of
 from inference.dialects.responses_items import Item, Offer, Reference, Said, read_item
 from inference.dialects.responses_output import Shown
 from inference.dialects.responses_tools import Offered, Toolbox
-from inference.grammars import Grammar
 from inference.refusals import invalid
-from inference.requests import GenerationRequest, Message, Sampling, ToolUse
+from inference.requests import GenerationRequest, Sampling
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,30 +32,21 @@ _PARAMS = {
 }
 
 
-class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ResponsesRequest(ParsedRequest, frozen=True, kw_only=True):
     """A parsed body with its conversation whole. `input_items` are its own items as they came, to be stored.
 
-    `echo` holds the keys of the response object that say what was asked for. `live` is whether the client watches,
-    which `stream` may be without. With `only_count` nothing is generated. `prepared` is the answer that every attempt
-    adds to, where somebody follows it from outside.
+    `stated` holds the keys of the response object that say what was asked for. `live` is whether the client watches,
+    which `stream` may be without. `prepared` is the answer that every attempt adds to, where somebody follows it from
+    outside.
     """
 
-    model: str
-    stream: bool
-    max_tokens: int | None
-    messages: list[Message]
-    tool_use: ToolUse | None
     offered: dict[str, Offered]
-    grammar: Grammar | None
-    sampling: Sampling
-    template_kwargs: dict[str, Any]
     shown: Shown
     store: bool
     background: bool
     input_items: list[dict[str, Any]]
-    echo: dict[str, Any]
+    stated: dict[str, Any]
     live: bool
-    only_count: bool = False
     prepared: ResponsesAnswer | None = None
 
     @property
@@ -63,37 +54,11 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
         """What the context leaves (MISSION G14)."""
         return UNBOUNDED
 
-    @property
-    def sequences(self) -> int:
-        return 0 if self.only_count else 1
-
     def param(self, field: str) -> str:
         return _PARAMS.get(field, field)
 
-    def generation(
-        self,
-        attempt_id: str,
-        *,
-        max_tokens: int,
-        granted: int | None,
-        account: str | None = None,
-        key: str | None = None,
-    ) -> GenerationRequest:
-        return GenerationRequest(
-            id=attempt_id,
-            model=self.model,
-            messages=self.messages,
-            template_kwargs=self.template_kwargs,
-            tool_use=self.tool_use,
-            only_count=self.only_count,
-            max_tokens=max_tokens,
-            granted=granted,
-            sampling=self.sampling,
-            grammar=self.grammar,
-            stream=self.live,
-            account=account,
-            key=key,
-        )
+    def generation(self, terms: Terms) -> GenerationRequest:
+        return msgspec.structs.replace(super().generation(terms), stream=self.live)
 
     def answer(self, request_id: str, *, model: str, created_s: int) -> ResponsesAnswer:
         if self.prepared is not None:
@@ -103,7 +68,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
             request_id.removeprefix("req_"),
             model=model,
             created_s=created_s,
-            echo=self.echo,
+            echo=self.stated,
             offered=self.offered,
             shown=self.shown,
             told=self.live or self.background,
@@ -169,7 +134,7 @@ class Draft(msgspec.Struct, frozen=True):
             store=may_store and body.store is not False,
             background=bool(body.background),
             input_items=own,
-            echo=_echo(body, stored=may_store and body.store is not False),
+            stated=_echo(body, stored=may_store and body.store is not False),
             only_count=only_count,
         )
 

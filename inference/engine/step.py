@@ -17,8 +17,8 @@ _RECURRING = 32
 #: Keys that sequences may read too much so that one call reads them all: what a call of its own takes, in keys.
 #: One thread, 4 heads of 64: 50 us per call, 0.08 us per key.
 _KEYS_PER_CALL = 600
-#: A copy of keys and values is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time, which
-#: made a step of 64 sequences of 1,024 five times as long as one of 32.
+#: A copy of keys and values is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time,
+#: which made a step of 64 sequences of 1,024 five times as long as one of 32.
 _COPY_BYTES = 24 * 1024 * 1024
 
 

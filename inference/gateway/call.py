@@ -11,6 +11,7 @@ from accounts.principals import Principal
 from fleet.reports import NeuronReport
 from inference import wire
 from inference.dialects.dialect import DialectRequest
+from inference.dialects.parsed import Terms
 from inference.events import Event, Failed
 from inference.gateway import bounds, route
 from inference.gateway.attempts import Attempt, AttemptLost
@@ -178,13 +179,14 @@ class Call:
         attempt.first_position = gateway.relay.position
         attempt.tokens_left = hold.left if hold else None
         gateway.attempts.open(attempt)
-        generation = self._request.generation(
+        terms = Terms(
             attempt.id,
             max_tokens=hold.bound if hold else bounds.output_tokens(self._request, neuron),
             granted=hold.granted if hold else None,
             account=str(self._principal.account_pk) if self._principal else None,
             key=self._principal.key_id if self._principal else None,
         )
+        generation = self._request.generation(terms)
         self._recipient.facts.update(_tool_facts(generation))
         gateway.dispatcher.send(attempt, wire.Order(gateway.id, neuron.boot_id, generation))
         return attempt

@@ -10,6 +10,7 @@ import msgspec
 
 from inference import wire
 from inference.dialects.dialect import Parse
+from inference.dialects.parsed import Terms
 from inference.refusals import Refusal
 
 #: Spellings of values that nobody expects, put in as text: some of them are no JSON.
@@ -46,5 +47,5 @@ def read_or_refused(parse: Parse, body: bytes) -> None:
     except Refusal as refusal:
         assert refusal.status == 400  # noqa: PT017 - either is right
         return
-    order = wire.Order("g", "b", request.generation("a", max_tokens=5, granted=7, account="c", key="k"))
+    order = wire.Order("g", "b", request.generation(Terms("a", max_tokens=5, granted=7, account="c", key="k")))
     assert wire.decode_orders(wire.together([wire.encode_order(order)])) == [order]

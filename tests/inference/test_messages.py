@@ -9,6 +9,7 @@ import pytest
 
 from inference.dialects import anthropic_errors, messages, messages_count
 from inference.dialects.messages import MessagesRequest
+from inference.dialects.parsed import Terms
 from inference.grammars import JsonSchema
 from inference.refusals import Refusal
 from inference.requests import GenerationRequest, ToolUse
@@ -41,7 +42,7 @@ def prompt(*turns: tuple[str, object], **fields: object) -> list[dict[str, Any]]
 
 
 def generation(**fields: object) -> GenerationRequest:
-    return parse(body(**fields)).generation("a", max_tokens=5, granted=None)
+    return parse(body(**fields)).generation(Terms("a", max_tokens=5, granted=None))
 
 
 def tools_of(*tools: object, **fields: object) -> ToolUse | None:
@@ -217,7 +218,7 @@ def test_blocks_that_are_not_text_are_kept_as_json() -> None:
 
 def test_an_answer_that_was_begun_goes_on() -> None:
     request = parse(body(messages=[*HELLO, {"role": "assistant", "content": [text("The best "), text("is (")]}]))
-    made = request.generation("a", max_tokens=5, granted=None)
+    made = request.generation(Terms("a", max_tokens=5, granted=None))
     assert made.continue_last
     assert made.messages[-1] == {"role": "assistant", "content": "The best is ("}
 
@@ -454,7 +455,7 @@ def test_counting_asks_for_the_same_prompt_and_nothing_else() -> None:
     fields = {"tools": [TOOL], "system": "s", "thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}
     raw = body(**fields, max_tokens=None, stream=True)
     counted = messages_count.parse(raw, lambda name: None)
-    made, asked = counted.generation("a", max_tokens=0, granted=None), generation(**fields)
+    made, asked = counted.generation(Terms("a", max_tokens=0, granted=None)), generation(**fields)
     assert (made.only_count, made.stream, counted.sequences) == (True, False, 0)
     assert (made.messages, made.tool_use, made.template_kwargs) == (
         asked.messages,

@@ -8,6 +8,7 @@ import pytest
 
 from inference.dialects.openai_chat import ChatRequest
 from inference.dialects.openai_chat import parse as parse_with_headers
+from inference.dialects.parsed import Terms
 from inference.grammars import JsonObject, JsonSchema
 from inference.refusals import Refusal
 from inference.requests import Sampling, Tool, ToolUse
@@ -64,7 +65,7 @@ def test_the_smaller_of_both_output_bounds_counts(stated: dict[str, int], bound:
 def test_a_bound_that_is_not_stated_stays_open_for_the_gateway() -> None:
     request = parse(body())
     assert request.max_tokens is None
-    generation = request.generation("a", max_tokens=50, granted=70)
+    generation = request.generation(Terms("a", max_tokens=50, granted=70))
     assert (generation.max_tokens, generation.granted, generation.n) == (50, 70, 1)
 
 
@@ -72,7 +73,7 @@ def test_a_bound_that_is_not_stated_stays_open_for_the_gateway() -> None:
 def test_up_to_128_choices_are_asked_for(n: int) -> None:
     request = parse(body(n=n))
     assert request.n == n
-    assert request.generation("a", max_tokens=5, granted=None).n == n
+    assert request.generation(Terms("a", max_tokens=5, granted=None)).n == n
 
 
 def test_text_parts_are_joined_and_unknown_fields_ignored() -> None:

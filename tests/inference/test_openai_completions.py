@@ -17,6 +17,7 @@ from inference.dialects.assembly import Assembly
 from inference.dialects.openai_completions import CompletionsRequest, parse
 from inference.dialects.openai_completions_answer import CompletionsAnswer
 from inference.dialects.openai_usage import SYSTEM_FINGERPRINT
+from inference.dialects.parsed import Terms
 from inference.events import Ended, Event, Finished, PromptLogprobs, Started, Text, TokenLogprob
 from inference.refusals import Refusal
 from tests import golden
@@ -52,23 +53,23 @@ def test_the_least_body_gets_the_defaults() -> None:
 def test_a_prompt_is_a_text_texts_tokens_or_lists_of_tokens(prompt: object, prompts: object) -> None:
     asked = request(prompt=prompt)
     assert asked.prompts == prompts
-    assert asked.generation("a", max_tokens=16, granted=None).prompts == prompts
+    assert asked.generation(Terms("a", max_tokens=16, granted=None)).prompts == prompts
 
 
 def test_it_pays_the_larger_of_n_and_best_of_for_every_prompt() -> None:
     assert request(prompt=["a", "b"], n=3).sequences == 6
     asked = request(prompt=["a", "b"], n=2, best_of=5)
-    generation = asked.generation("a", max_tokens=4, granted=99)
+    generation = asked.generation(Terms("a", max_tokens=4, granted=99))
     assert (asked.sequences, generation.n, generation.sequences) == (10, 5, 10)
     assert generation.sampling.logprobs == 0, "by which the best are known"
-    assert asked.logprobs is None
+    assert not asked.logprobs
 
 
 def test_echo_asks_for_the_prompts_log_probabilities_where_those_of_the_answer_are_wanted() -> None:
-    generation = request(echo=True, logprobs=2, max_tokens=0).generation("a", max_tokens=0, granted=9)
+    generation = request(echo=True, logprobs=2, max_tokens=0).generation(Terms("a", max_tokens=0, granted=9))
     assert (generation.echo, generation.prompt_logprobs, generation.sampling.logprobs) == (True, 2, 2)
-    assert request(echo=True).generation("a", max_tokens=1, granted=9).prompt_logprobs is None
-    assert request(logprobs=2).generation("a", max_tokens=1, granted=9).prompt_logprobs is None
+    assert request(echo=True).generation(Terms("a", max_tokens=1, granted=9)).prompt_logprobs is None
+    assert request(logprobs=2).generation(Terms("a", max_tokens=1, granted=9)).prompt_logprobs is None
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def new_response(
     answer: ResponsesAnswer, request: ResponsesRequest, id_: UUID, account_pk: int, *, gateway: str = ""
 ) -> NewResponse:
     """The row of a response as it is now. `gateway` is the one that runs it in the background."""
-    previous = request.echo["previous_response_id"]
+    previous = request.stated["previous_response_id"]
     return NewResponse(
         id=id_,
         account_pk=account_pk,

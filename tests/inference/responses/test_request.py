@@ -355,4 +355,4 @@ def test_references_are_replaced_by_what_they_refer_to() -> None:
 
 def test_what_may_not_be_stored_is_not() -> None:
     parsed = parse(body(store=True)).complete(may_store=False)
-    assert (parsed.store, parsed.echo["store"]) == (False, False)
+    assert (parsed.store, parsed.stated["store"]) == (False, False)
