@@ -21,7 +21,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
 	proof-clients proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu \
-	proof-fuzz proof-leaving proof-peers proof-idle
+	proof-splits proof-fuzz proof-leaving proof-peers proof-idle
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -95,6 +95,9 @@ proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens again
 
 proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
 	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/test_schedule_property.py $(ARGS)
+
+proof-splits: $(DEV)  ## Split 5,000 answers at random in the parser and in every dialect: streamed or whole, they stay the same
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-5000} $(PYTHON) -m pytest -k split --durations 8 tests/engine/markup tests/inference $(ARGS)
 
 proof-fuzz: $(DEV)  ## Send 20,000 requests with something wrong in each, in every dialect. ARGS="--requests 500 --seed 7"
 	@$(PYTHON) -m tests.proofs.fuzz $(ARGS)

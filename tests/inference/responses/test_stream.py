@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
 from inference.dialects.assembly import Assembly
-from inference.events import CallArguments, Ended, Finished, Piece, Reasoning, Text
+from inference.events import CallArguments, CallBegun, Ended, Finished, Piece, Reasoning, Text
 from tests.golden import compare
-from tests.inference.responses.stories import STARTED, STORIES, Story, answer_for, stream_of
+from tests.inference.responses.stories import FILES, STARTED, STORIES, THINKING, Story, answer_for, stream_of
 from tests.inference.responses.test_request import PATCH, WEATHER
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -116,10 +117,51 @@ def cut(piece: Piece, places: list[int]) -> Iterator[Piece]:
             yield CallArguments(part, piece.completion_tokens, call=piece.call)
 
 
-@settings(max_examples=500, deadline=None)
-@given(st.sampled_from([n for n, s in STORIES.items() if isinstance(s.end, Finished)]), st.lists(st.integers(0, 99)))
-def test_any_split_of_the_same_text_gives_the_same_response(name: str, places: list[int]) -> None:
-    story = STORIES[name]
+EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "150"))
+PLACES = st.lists(st.integers(0, 99))
+NAMES = st.sampled_from(["weather", "apply_patch", "files__read", "undeclared"])
+PASSAGES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["text", "reasoning"]), st.text(min_size=1, max_size=20)),
+        st.tuples(NAMES, st.text(max_size=20)),
+    ),
+    max_size=6,
+)
+SEEN = st.sampled_from([{}, THINKING, {"reasoning": {"effort": "low", "summary": "auto"}}])
+
+
+def told(passages: list[tuple[str, str]], asked: dict[str, Any]) -> Story:
+    """A story of these passages; what is not text or reasoning is a call by its name, with the text as arguments."""
+    pieces: list[Piece | Ended] = []
+    calls = 0
+    for kind, text in passages:
+        if kind == "text":
+            pieces.append(Text(text, 0))
+        elif kind == "reasoning":
+            pieces.append(Reasoning(text, 0, 0))
+        else:
+            arguments = json.dumps({"input": text})
+            pieces += [CallBegun(kind, 0, call=calls), CallArguments(arguments, 0, call=calls)]
+            calls += 1
+    reason: Any = "tool_calls" if calls else "stop"
+    tools = {"tools": [WEATHER, PATCH, FILES]}
+    return Story(tools | asked, [*pieces, Ended(0, reason, 9)], Finished(reason, 9, 9, 4, 0))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(PASSAGES, SEEN, PLACES)
+def test_any_split_of_an_answer_gives_the_same_response(
+    passages: list[tuple[str, str]], asked: dict[str, Any], places: list[int]
+) -> None:
+    assert_split_alike(told(passages, asked), places)
+
+
+@pytest.mark.parametrize("name", [name for name, story in STORIES.items() if isinstance(story.end, Finished)])
+def test_any_split_of_a_known_answer_gives_the_same_response(name: str) -> None:
+    assert_split_alike(STORIES[name], list(range(99)))
+
+
+def assert_split_alike(story: Story, places: list[int]) -> None:
     pieces: list[Piece | Ended] = []
     for piece in story.pieces:
         pieces += [piece] if isinstance(piece, Ended) else cut(piece, places)
