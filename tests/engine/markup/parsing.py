@@ -11,8 +11,8 @@ from typing import Any
 from inference.engine.families import Family, Marker, family_of
 from inference.engine.markup import Arguments, Begun, Parser, Piece, Said, Schemas
 
-#: How many answers a property is held against; more where somebody has the time.
-EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "25"))
+#: How many answers of each family a property is held against; there are about 20 of them.
+EXAMPLES = max(25, int(os.environ.get("HELEXA_EXAMPLES", "0")) // 20)
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 _MARKERS = (
