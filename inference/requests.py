@@ -75,7 +75,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     many top ones of each token.
     `template_kwargs` reach the chat template as they are. `continue_last` continues the last message, an assistant's,
     instead of opening a new one. `grammar` is what the text of every choice keeps to; calls of `tool_use` keep to a
-    grammar of their own where they must. `only_count` asks for the prompt's tokens and generates nothing.
+    grammar of their own where they must. `only_count` asks for the prompt's tokens and generates nothing. `truncate`
+    leaves out the oldest `messages` of a conversation that is too long for the model, instead of refusing it.
     """
 
     model: str
@@ -86,6 +87,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_use: ToolUse | None = None
     echo: bool = False
     only_count: bool = False
+    truncate: bool = False
     n: int = 1
     sampling: Sampling = Sampling()
     stop: list[str] = []

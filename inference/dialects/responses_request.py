@@ -121,6 +121,7 @@ class Draft(msgspec.Struct, frozen=True):
             live=bool(body.stream),
             max_tokens=None if body.max_output_tokens is None else min(body.max_output_tokens, UNBOUNDED),
             messages=messages,
+            truncate=body.truncation == "auto",
             tool_use=tool_use,
             offered=toolbox.offered,
             grammar=grammar_of(body.text),

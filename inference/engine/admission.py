@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def takes_long(request: GenerationRequest) -> bool:
     """Whether a request is admitted on a thread of its own account's, while others go on."""
-    return request.only_count or _keeps_to_grammar(request)
+    return request.only_count or request.truncate or _keeps_to_grammar(request)
 
 
 def admit(
@@ -45,7 +45,7 @@ def admit(
 
 
 def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Finished | Failed:
-    prompts = model.prompts.of(request)
+    prompts = model.prompts.of(request, most_tokens=model.limits.prompt_tokens)
     lengths = [len(prompt.token_ids) for prompt in prompts]
     if not min(lengths):
         return checks.invalid("prompt", "`prompt` is empty: there is nothing to continue.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inference.engine import tool_grammars
 from inference.engine.families import Family
-from inference.engine.markup import Parser, Schemas
+from inference.engine.markup import Kept, Parser, Schemas
 from inference.requests import GenerationRequest
 
 
@@ -23,5 +23,13 @@ def parser(request: GenerationRequest, family: Family, *, thinking: bool) -> Par
         coerce=Schemas({tool.name: tool.parameters for tool in use.tools} if use else {}).coerce,
         thinking=thinking,
         parallel=use is None or use.parallel,
-        streams=tool_grammars.are_kept_to(request),
+        kept=_kept(request),
     )
+
+
+def _kept(request: GenerationRequest) -> Kept | None:
+    """The calls that a grammar keeps to their form."""
+    use = request.tool_use
+    if use is None or not tool_grammars.are_kept_to(request):
+        return None
+    return Kept(tuple(tool.name for tool in tool_grammars.callable_tools(use)), required=use.choice == "required")

@@ -13,6 +13,7 @@ from inference.engine import conversations
 from inference.engine.families import CallForm, family_of, template_text
 from inference.engine.loading import first_sentence
 from inference.engine.rendering import Conversation, Rendered, Renderer
+from inference.engine.truncation import shortened
 from inference.requests import GenerationRequest, Message, Tool
 
 logger = logging.getLogger(__name__)
@@ -43,19 +44,26 @@ class Prompts:
         if self.chat_template == "default":
             logger.warning("%s has no chat template of its own: it gets the plain default one", model_id)
 
-    def of(self, request: GenerationRequest) -> list[Rendered]:
-        """What a request asks to be continued: its texts as they are, or its messages as the template writes them."""
+    def of(self, request: GenerationRequest, *, most_tokens: int) -> list[Rendered]:
+        """What a request asks to be continued: its texts as they are, or its messages as the template writes them.
+
+        Only messages that may be cut keep to `most_tokens`, if they can.
+        """
         if request.prompts:
             return [self._renderer.whole(prompt, echo=request.echo) for prompt in request.prompts]
         offered = request.tool_use is not None and request.tool_use.choice != "none"
-        return [
-            self.encode(
-                request.messages,
+
+        def render(messages: Sequence[Message]) -> Rendered:
+            return self.encode(
+                messages,
                 tools=request.tool_use.tools if request.tool_use and offered else (),
                 fields=request.template_kwargs,
                 continue_last=request.continue_last,
             )
-        ]
+
+        if request.truncate:
+            return [shortened(request.messages, render, most_tokens=most_tokens)]
+        return [render(request.messages)]
 
     def encode(
         self,

@@ -28,7 +28,7 @@ def are_kept_to(request: GenerationRequest) -> bool:
     use = request.tool_use
     if request.prompts or use is None or use.choice == "none" or not use.tools:
         return False
-    strict = any(tool.strict for tool in _callable(use))
+    strict = any(tool.strict for tool in callable_tools(use))
     return use.choice == "required" or bool(use.only) or strict or request.grammar is not None
 
 
@@ -37,7 +37,7 @@ def definition(use: ToolUse, calls: Calls, answer: str | None = None) -> str:
 
     Raises GrammarError where there is no tool to call, and for parameters that are no schema of an object.
     """
-    tools = _callable(use)
+    tools = callable_tools(use)
     if not tools:
         raise GrammarError("There is no tool to call.")
     form = [*_start(use, calls, with_answer=answer is not None), *_body(use, calls, len(tools))]
@@ -49,7 +49,8 @@ def definition(use: ToolUse, calls: Calls, answer: str | None = None) -> str:
     return json.dumps({"grammars": [{"lark_grammar": grammar}, {**_grammar(answer), "name": "answer"}]})
 
 
-def _callable(use: ToolUse) -> list[Tool]:
+def callable_tools(use: ToolUse) -> list[Tool]:
+    """Those that may be called."""
     return [tool for tool in use.tools if not use.only or tool.name in use.only]
 
 

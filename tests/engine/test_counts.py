@@ -65,10 +65,10 @@ def test_counts_that_pile_up_are_turned_away_or_cancelled(
     prompts, go_on, looked_at = engine._models["tiny"].prompts, threading.Event(), threading.Event()
     of = prompts.of
 
-    def wait(request: Any) -> Any:
+    def wait(request: Any, **options: Any) -> Any:
         looked_at.set()
         assert go_on.wait(60)
-        return of(request)
+        return of(request, **options)
 
     monkeypatch.setattr(prompts, "of", wait)
     try:

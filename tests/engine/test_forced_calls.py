@@ -130,6 +130,22 @@ def test_a_forced_call_that_is_cut_stays_one(load: Load) -> None:
     assert end_of(events)[0].reason == "length"
 
 
+@pytest.mark.parametrize(("family", "markers"), FAMILIES)
+def test_a_named_call_is_one_wherever_it_is_cut(load: Load, family: str, markers: list[str]) -> None:
+    engine = load(family=family, markers=markers)
+    use = ToolUse(tools=[MOVE, REST], choice="required", only=["move"])
+    for tokens in (1, 4, 15, 30):
+        events = sampled(engine, tool_use=use, max_tokens=tokens)
+        assert [(kind, *rest[:1]) for kind, *rest in told(events)] == [("call", "move")]
+        assert end_of(events)[0].reason == "length"
+
+
+def test_a_call_of_one_of_several_tools_that_is_cut_before_its_name_leaves_no_markup(load: Load) -> None:
+    events = sampled(load(), tool_use=ToolUse(tools=[MOVE, REST], choice="required"), max_tokens=15)
+    assert told(events) == []
+    assert end_of(events)[0].reason == "length"
+
+
 def test_what_is_thought_comes_first_and_the_call_keeps_to_its_grammar(load: Load) -> None:
     script = ["<think>", "hm", "</think>"]
     use = ToolUse(tools=[MOVE], choice="required", parallel=False)

@@ -112,7 +112,7 @@ def test_tools_reach_the_template_in_openais_shape() -> None:
 def test_tools_that_may_not_be_called_are_not_offered() -> None:
     prompts = Prompts(tiny_tokenizer(), "tiny")
     request = GenerationRequest(id="a", model="tiny", messages=[USER], tool_use=ToolUse(tools=[WEATHER], choice="none"))
-    assert prompts.of(request) == [prompts.encode([USER])]
+    assert prompts.of(request, most_tokens=100) == [prompts.encode([USER])]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_what_a_template_leaves_of_a_marked_spelling_is_no_part_of_the_prompt() 
 
 def test_a_whole_prompt_of_half_characters_is_one_too() -> None:
     request = GenerationRequest(id="a", model="tiny", prompts=["half \ud800"])
-    assert Prompts(tiny_tokenizer(), "tiny").of(request)[0].token_ids
+    assert Prompts(tiny_tokenizer(), "tiny").of(request, most_tokens=100)[0].token_ids
 
 
 def test_reasoning_that_a_template_does_not_show_is_not_continued() -> None:

@@ -107,6 +107,23 @@ def test_a_chain_of_turns_is_the_prompt_that_was_said(client: OpenAI, other_clie
     assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
+def test_a_chain_that_outgrew_the_model_goes_on_without_its_oldest_turns(client: OpenAI) -> None:
+    long = ask(client, input="hello " * 400)
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, input="hello " * 200, previous_response_id=long.id)
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "input")
+    asked: dict[str, Any] = {"input": "hello " * 200, "instructions": "Be kind.", "truncation": "auto"}
+    cut = ask(client, **asked, previous_response_id=long.id)
+    alone = ask(client, input=asked["input"], instructions=asked["instructions"])
+    assert (cut.truncation, cut.usage.input_tokens) == ("auto", alone.usage.input_tokens)
+    assert cut.output_text == alone.output_text
+    counted = client.responses.input_tokens.count(model="tiny", **asked, previous_response_id=long.id)
+    assert counted.input_tokens == cut.usage.input_tokens
+    with pytest.raises(openai.BadRequestError) as alone_too_long:
+        ask(client, input="hello " * 3000, truncation="auto")
+    assert alone_too_long.value.code == "context_length_exceeded"
+
+
 def test_calls_and_reasoning_of_a_turn_are_kept_in_the_chain(client: OpenAI) -> None:
     history: list[Any] = [
         {"role": "user", "content": "weather?"},
@@ -284,6 +301,18 @@ def test_a_call_that_must_be_made_is_an_item_and_its_result_continues_the_turn(
     answer = ask(other_client, input=[result], previous_response_id=whole.id, tools=[FORECAST])
     assert answer.usage.input_tokens > whole.usage.input_tokens
     assert answer.output[0].type == "message"
+
+
+@pytest.mark.parametrize("tokens", [3, 20, 60])
+def test_a_named_call_that_is_cut_is_an_incomplete_call(client: OpenAI, tokens: int) -> None:
+    choice = {"type": "function", "name": "forecast"}
+    response = ask(
+        client, tools=[FORECAST, {**FORECAST, "name": "forget"}], tool_choice=choice, max_output_tokens=tokens
+    )
+    (call,) = response.output
+    assert (response.status, call.type, call.name, call.status) == (
+        "incomplete", "function_call", "forecast", "incomplete",
+    )  # fmt: skip
 
 
 def test_a_named_tool_in_a_namespace_comes_back_under_its_own_name(client: OpenAI) -> None:

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from inference.engine.families import CallForm, Family, Marker
 from inference.engine.markup.bodies import behind
 from inference.engine.markup.call_reader import CallReader
+from inference.engine.markup.cut_calls import Kept
 from inference.engine.markup.json_scanner import BrokenError
 from inference.engine.markup.lexer import Item, Lexer
 from inference.engine.markup.llama_calls import LlamaBody
@@ -33,8 +34,8 @@ class Parser:
 
     `thinking` says that the prompt ended within reasoning; without it reasoning may begin as the first thing. Where
     `calls` is false their markup is text. A call comes whole, and is text, unchanged, where it is none or was not
-    finished; one that `streams`, because a grammar keeps it whole, comes as it is written. Without `parallel` the
-    first call is the end of the answer: `stopped`.
+    finished; those that a grammar has `kept` to their form come as they are written, and stay calls where they are
+    cut. Without `parallel` the first call is the end of the answer: `stopped`.
     """
 
     def __init__(
@@ -45,14 +46,14 @@ class Parser:
         coerce: Coerce,
         thinking: bool = False,
         parallel: bool = True,
-        streams: bool = False,
+        kept: Kept | None = None,
     ) -> None:
         self.stopped = False
         self.complete_calls = 0
         self._calls = family.calls if calls else None
         self._coerce = coerce
         self._parallel = parallel
-        self._streams = streams
+        self._kept = kept
         self._lexer = Lexer(_markers(family, calls=calls))
         self._out: list[Found] = []
         self._items: deque[Item] = deque()
@@ -90,12 +91,14 @@ class Parser:
         return self._certain()
 
     def finish(self) -> list[Piece]:
-        """The answer is over. A call that is unfinished becomes text, unless it was told as one already."""
-        self._read(self._lexer.flush())
+        """The answer is over. A call that is unfinished becomes text, unless it was told as one already, or is kept."""
+        self._read(self._without_cut_marker(self._lexer.flush()))
         while self._call is not None:
             self._call.finish()
             if self._call.done:
                 self._tell(self._call)
+            elif self._is_kept(self._call):
+                self._tell_cut(self._call.held)
             else:
                 self._give_up(self._call)
             self._read(())
@@ -106,6 +109,32 @@ class Parser:
         if not self.stopped:
             self._speech.finish()
         return self._certain()
+
+    def _without_cut_marker(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The last text, unless it begins the marker of a call that had to be made."""
+        for item in items:
+            if self._must_call and self._call is None and self._calls and self._calls.begin.text.startswith(item.text):
+                self._tell_cut([])
+            else:
+                yield item
+
+    @property
+    def _must_call(self) -> bool:
+        return self._kept is not None and self._kept.required and self._place is not _Place.REASONING
+
+    def _is_kept(self, call: CallReader) -> bool:
+        """Whether it can be nothing but a call: without a marker it may be the JSON that was asked for."""
+        marked = bool(call.held) and isinstance(call.held[0].what, Marker)
+        return self._must_call or (self._kept is not None and marked)
+
+    def _tell_cut(self, held: Sequence[Item]) -> None:
+        """What is known of a kept call that the answer's bound cut: its name, if it can have no other."""
+        told = self._call is not None and self._call.told
+        written = "".join(item.text for item in held if isinstance(item.what, str))
+        if self._kept is not None and not told and (name := self._kept.name_of(written)):
+            self._out.append(Begun(name, self.complete_calls))
+        self._speech = Speech(self._out, "text", drops=SPACES)
+        self._call = None
 
     def _certain(self) -> list[Piece]:
         certain, self._out[:] = list(self._out), ()
@@ -128,10 +157,10 @@ class Parser:
         elif self._calls is not None and item.what == self._calls.begin:
             pieces: list[CallPiece] = []
             body = behind(pieces, self._calls, self._coerce)
-            self._call = CallReader(body, pieces, [item], streams=self._streams)
+            self._call = CallReader(body, pieces, [item], streams=self._kept is not None)
         elif self._may_be_bare(item):
             pieces = []
-            self._call = CallReader(LlamaBody(pieces, bare=True), pieces, [], streams=self._streams)
+            self._call = CallReader(LlamaBody(pieces, bare=True), pieces, [], streams=self._kept is not None)
             self._items.appendleft(item)
         else:
             self._speech.say(item.text, item.start)

@@ -107,11 +107,18 @@ class EventLog:
         first: Any = await self._redis.xrange(log_key(response), count=1)
         return bool(first) and first[0][0].decode() == entry_id(0)
 
+    async def _ended_before(self, response: UUID, number: int) -> bool:
+        """Whether the log is closed and all its events come before that number."""
+        last: Any = await self._redis.xrevrange(log_key(response), count=1)
+        return bool(last) and END_FIELD in last[0][1] and int(last[0][0].split(b"-")[0]) <= number + 1
+
     async def follow(self, response: UUID, after: int) -> AsyncIterator[list[bytes]]:
         """The events behind that number, as they come, until the last. Nothing, an empty list, now and then.
 
         Raises RedisError.
         """
+        if after >= 0 and await self._ended_before(response, after):
+            return
         position = f"({entry_id(after)}" if after >= 0 else "-"
         pause_s = FIRST_POLL_S
         try:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from inference.engine.families import Family
-from inference.engine.markup import Arguments, Begun, Said
+from inference.engine.markup import Arguments, Begun, Kept, Said
 from tests.engine.markup.parsing import GEMMA, HERMES, HERMES_TOKENS, IDS, LLAMA, MISTRAL, XML, parsed, told, written
 
+KEPT = Kept(("f",))
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": [1, 2], "é": "🙂 </tool_call>"}}\n</tool_call>'
 ARGUMENTS = {"x": [1, 2], "é": "🙂 </tool_call>"}
 XML_CALL = "<tool_call>\n<function=f>\n<parameter=x>\n1\n</parameter>\n</function>\n</tool_call>"
@@ -175,12 +176,50 @@ def test_without_parallel_the_first_call_is_the_end() -> None:
 )
 def test_a_call_that_streams_comes_as_it_is_written_and_stays_one_when_it_is_cut(family: Family, answer: str) -> None:
     cut = len(answer) - 5
-    assert parsed(family, answer, streams=True) == [Begun("f"), Arguments('{"x":[1,2')]
-    assert parsed(family, [answer[:cut], answer[cut:]], streams=True) == [Begun("f"), Arguments('{"x":[1,2')]
+    assert parsed(family, answer, kept=KEPT) == [Begun("f"), Arguments('{"x":[1,2')]
+    assert parsed(family, [answer[:cut], answer[cut:]], kept=KEPT) == [Begun("f"), Arguments('{"x":[1,2')]
 
 
-def test_a_call_that_streams_and_is_cut_before_its_name_is_text() -> None:
-    assert told(parsed(HERMES, '<tool_call>\n{"name": "f', streams=True)) == ['<tool_call>\n{"name": "f']
+@pytest.mark.parametrize(
+    ("family", "answer"),
+    [
+        (HERMES, "<to"),
+        (HERMES, "\n<tool_call>"),
+        (HERMES, '<tool_call>\n{"na'),
+        (HERMES, '<tool_call>\n{"name": "odd \\'),
+        (HERMES_TOKENS, '<tool_call>\n{"name": '),
+        (XML, '<tool_call>\n{"name": "o'),
+        (LLAMA, '{"name": "odd'),
+        (LLAMA, '{"name": "odd \\"f\\"", "para'),
+        (MISTRAL, '[TOOL_CALLS] [{"name": "'),
+        (MISTRAL, '[TOOL_CALLS]odd "'),
+        (GEMMA, "<|tool_call>"),
+    ],
+)
+def test_a_call_that_had_to_be_made_and_was_cut_before_its_name_is_one_if_it_can_have_no_other(
+    family: Family, answer: str
+) -> None:
+    assert parsed(family, answer, kept=Kept(('odd "f"',), required=True)) == [Begun('odd "f"')]
+    assert parsed(family, answer, kept=Kept(("odd 1", "odd 2"), required=True)) == []
+
+
+def test_one_name_of_several_is_told_as_soon_as_it_can_be_no_other() -> None:
+    kept = Kept(("move", "more", "rest"), required=True)
+    assert parsed(HERMES, '<tool_call>\n{"name": "r', kept=kept) == [Begun("rest")]
+    assert parsed(HERMES, '<tool_call>\n{"name": "mo', kept=kept) == []
+    assert parsed(HERMES, '<tool_call>\n{"name": "mov', kept=kept) == [Begun("move")]
+
+
+def test_a_further_call_that_is_cut_leaves_no_markup() -> None:
+    kept = Kept(("f",), required=True)
+    assert told(parsed(HERMES, f"{CALL}\n<tool_call>\n{{", kept=kept)) == [("f", ARGUMENTS), ("f", None)]
+    assert told(parsed(HERMES, f"{CALL}\n<to", kept=kept)) == [("f", ARGUMENTS), ("f", None)]
+
+
+def test_what_need_not_be_a_call_is_text_where_it_is_cut() -> None:
+    assert told(parsed(LLAMA, '{"name": "f', kept=KEPT)) == ['{"name": "f']
+    assert told(parsed(HERMES, "Look: <to", kept=KEPT)) == ["Look: <to"]
+    assert told(parsed(HERMES, "<think>hm <to", kept=Kept(("f",), required=True))) == [{"reasoning": "hm <to"}]
 
 
 @pytest.mark.parametrize(
