@@ -75,7 +75,7 @@ class Function(msgspec.Struct):
 
 class Grammar(msgspec.Struct):
     definition: str
-    syntax: str | None = None
+    syntax: Literal["lark", "regex"] | None = None
 
 
 class Format(msgspec.Struct):

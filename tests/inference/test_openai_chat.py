@@ -350,6 +350,20 @@ CUSTOM_FORMAT = "tools[0].custom.format"
             {"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "grammar"}}}]},
             CUSTOM_FORMAT + ".grammar",
         ),
+        (
+            {
+                "tools": [
+                    {
+                        "type": "custom",
+                        "custom": {
+                            "name": "p",
+                            "format": {"type": "grammar", "grammar": {"syntax": "ebnf", "definition": "x"}},
+                        },
+                    }
+                ]
+            },
+            CUSTOM_FORMAT + ".grammar.syntax",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": "any"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": 5}, "tool_choice"),
