@@ -23,6 +23,10 @@ STATUS_OF_CODE = {
 LONGEST_RETRY_AFTER_S = 120
 
 
+#: Messages quote what a client sent, and that may be long.
+LONGEST_MESSAGE = 2000
+
+
 class Refusal(Exception):  # noqa: N818 - the field's word for it, and not always an error
     """An answer that is an error: raised wherever it is known, turned into an envelope by the dialect.
 
@@ -41,6 +45,7 @@ class Refusal(Exception):  # noqa: N818 - the field's word for it, and not alway
         final: bool = False,
         diagnostics: Mapping[str, int | str] | None = None,
     ) -> None:
+        message = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} [...]"
         super().__init__(message)
         self.message = message
         self.code = code

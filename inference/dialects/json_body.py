@@ -11,8 +11,9 @@ from inference.refusals import Refusal, invalid
 
 Fields = TypeVar("Fields")
 
-#: msgspec ends its message with the place: "Expected `int`, got `str` - at `$.max_tokens`".
-_PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?\Z", re.DOTALL)
+#: msgspec ends its message with the place: "Expected `int`, got `str` - at `$.max_tokens`". An entry of a mapping it
+#: calls `[...]`; the mapping is what its author looks for.
+_PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*?)(?:\[\.\.\.\][^`]*)?`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"\AObject missing required field `(?P<name>\w+)`\Z")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _LAST_KEY = re.compile(rb'"(\w+)"\s*:[^"]*\Z')

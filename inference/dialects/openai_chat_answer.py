@@ -13,6 +13,9 @@ from inference.dialects.openai_stream import GOES_ON, ChunkStream, encode
 from inference.dialects.openai_usage import SYSTEM_FINGERPRINT, usage
 from inference.events import CallArguments, CallBegun, Ended, Finished, Reasoning, Started, Text, TokenLogprob
 
+#: Of a request's digits those that go into the id of a call: the last ones are random.
+_DIGITS_OF_CALL = 28
+
 
 class ChatAnswer(ChunkStream):
     """The events of `n` choices.
@@ -142,8 +145,11 @@ class ChatAnswer(ChunkStream):
         return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     def _id(self, index: int, number: int) -> str:
-        """The same for the same call, streamed or whole; no other answer has it."""
-        return f"call_{self._digits}{index:02x}{number:04x}"
+        """The same for the same call, streamed or whole; no other answer has it.
+
+        OpenAI takes ids of 40 characters at most in a history: a conversation that goes on there is not refused.
+        """
+        return f"call_{self._digits[-_DIGITS_OF_CALL:]}{index:02x}{number:04x}"
 
 
 def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:

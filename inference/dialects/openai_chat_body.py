@@ -75,7 +75,7 @@ class Function(msgspec.Struct):
 
 class Grammar(msgspec.Struct):
     definition: str
-    syntax: str | None = None
+    syntax: Literal["lark", "regex"] | None = None
 
 
 class Format(msgspec.Struct):
@@ -118,6 +118,10 @@ class ToolChoice(ToolName):
 
 
 class JsonSchema(msgspec.Struct):
+    """Its name and description are read by nobody here."""
+
+    name: str | None = None
+    description: str | None = None
     schema: Raw = ABSENT
     strict: bool | None = None
 

@@ -28,7 +28,10 @@ _Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 class StreamOptions(msgspec.Struct):
+    """Nothing here is obfuscated, whether it is asked for or not."""
+
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class Fields(msgspec.Struct, kw_only=True):

@@ -30,9 +30,9 @@ from accounts.booking.operations import (
 )
 from accounts.money import Counts, Prices
 from accounts.principals import Principal
-from helexa.usd import format_usd
 from inference.gateway import metrics
 from inference.gateway.attempts import Attempt, Attempts
+from inference.gateway.caps import CapReached
 from inference.gateway.principals import wrong_key
 from inference.gateway.relay import Relay
 from inference.refusals import Refusal, unavailable
@@ -239,7 +239,7 @@ def _granted(answer: Answer) -> Granted:
     if isinstance(answer, KeyNotValid):
         raise wrong_key()
     if isinstance(answer, OverCap):
-        raise over_cap(answer)
+        raise CapReached(answer)
     if isinstance(answer, NoPrice):
         raise Refusal(
             f"The model `{answer.model}` has no price, and this key or its account has a cap in US dollars: "
@@ -250,39 +250,3 @@ def _granted(answer: Answer) -> Granted:
         )
     assert isinstance(answer, NotOpen), answer
     raise unavailable("The reservation of this request was closed meanwhile.", retry_after_s=2)
-
-
-def over_cap(answer: OverCap) -> Refusal:
-    """Which cap, its limit, what is used, and when it frees (MISSION G12)."""
-    dollars = answer.unit == "nano_usd"
-
-    def amount(number: int) -> str:
-        return f"{format_usd(number)} USD" if dollars else f"{number} tokens"
-
-    window = "a balance" if answer.window == "balance" else f"a {answer.window} window"
-    message = (
-        f"This request needs at least {amount(answer.needed)}, which does not fit the cap of its {answer.owner}: "
-        f"{amount(answer.cap)} ({window}), of which {amount(answer.spent)} are spent and {amount(answer.reserved)} "
-        "reserved by requests that run."
-    )
-    if answer.retry_after_s is None:
-        message += " Waiting does not help: ask for less, or have the cap raised."
-    elif answer.resets_at is not None and answer.window != "balance":
-        message += f" The window ends at {answer.resets_at:%Y-%m-%dT%H:%M:%SZ}."
-    terminal = answer.retry_after_s is None
-    return Refusal(
-        message,
-        code="insufficient_quota" if terminal else "rate_limit_exceeded",
-        retry_after_s=answer.retry_after_s,
-        final=terminal,
-        diagnostics={
-            "cap_of": answer.owner,
-            "unit": answer.unit,
-            "window": answer.window,
-            "cap": answer.cap,
-            "spent": answer.spent,
-            "reserved": answer.reserved,
-            "needed": answer.needed,
-            **({"resets_at": f"{answer.resets_at:%Y-%m-%dT%H:%M:%SZ}"} if answer.resets_at else {}),
-        },
-    )

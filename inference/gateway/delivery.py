@@ -61,6 +61,7 @@ class Delivery:
 
     async def _stream(self, answer: Answer, started: Started, events: list[Event]) -> None:
         await self._recipient.open_stream(answer.broken)
+        self._sent_s = time.monotonic()
         frames = [answer.opening(started)]
 
         def project(event: Content) -> None:

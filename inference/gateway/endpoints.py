@@ -20,6 +20,18 @@ Endpoint = Callable[[Gateway, Exchange, "Principal | None"], Awaitable[None]]
 Methods = Mapping[str, Endpoint]
 
 
+class MethodNotAllowed(Refusal):
+    """405, with the methods that a path takes."""
+
+    def __init__(self, exchange: Exchange, methods: Methods) -> None:
+        super().__init__(f"`{exchange.path}` takes {' or '.join(methods)}, not {exchange.method}.", status=405)
+        self._methods = methods
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers, (b"allow", ", ".join(self._methods).encode())]
+
+
 def calls(dialect: str, parse: Parse) -> Endpoint:
     """The endpoint of a dialect that takes a body and calls a model. `dialect` is its label in logs and records."""
 
@@ -57,7 +69,7 @@ def find_endpoint(exchange: Exchange) -> Endpoint:
         raise Refusal(f"There is no `{exchange.path}` here.", status=404)
     endpoint = methods.get(exchange.method)
     if endpoint is None:
-        raise Refusal(f"`{exchange.path}` takes {' or '.join(methods)}, not {exchange.method}.", status=405)
+        raise MethodNotAllowed(exchange, methods)
     return endpoint
 
 

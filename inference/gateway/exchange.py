@@ -12,6 +12,7 @@ from uuid import UUID
 from accounts.principals import Principal
 from inference.gateway import rate_limits
 from inference.gateway.attempts import Attempt
+from inference.gateway.caps import CapReached
 from inference.gateway.envelopes import envelope_of, speaks_anthropic
 from inference.gateway.recipient import Broken
 from inference.refusals import Refusal
@@ -70,6 +71,8 @@ class Exchange:
         self.goes_on = False
         self._send = send
         self._query: bytes = scope.get("query_string", b"")
+        #: The cap that this request does not fit, once it is known not to.
+        self._cap: CapReached | None = None
         #: How the stream that has opened says that it cannot go on.
         self._broken: Broken | None = None
         self._ids = [(b"x-request-id", self.request_id.encode()), (b"request-id", self.request_id.encode())]
@@ -106,13 +109,14 @@ class Exchange:
     @property
     def _named(self) -> list[tuple[bytes, bytes]]:
         """The headers of every answer: which request it is, who may read it, and what is left to its key."""
-        left = self.attempt.tokens_left if self.attempt else None
+        left = self._cap.left if self._cap else self.attempt.tokens_left if self.attempt else None
         anthropic = left is not None and speaks_anthropic(self.path, self.headers)
         return [*self._ids, *CORS, *rate_limits.headers(left, anthropic=anthropic)]
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error: a plain status, or the last event of a stream whose 200 has left."""
         self.facts["code"] = refusal.code or refusal.status
+        self._cap = refusal if isinstance(refusal, CapReached) else None
         if self._broken is not None:
             await self.send_last(self._broken(refusal))
             return

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from fleet.reports import NeuronReport
+from inference.dialects import openai_completions as completions
 from inference.dialects.openai_chat import parse
 from inference.events import Ended, Event, Failed, Finished, PromptLogprobs, Started, Text
 from inference.gateway.attempts import Attempt
@@ -152,6 +153,20 @@ async def test_events_that_say_nothing_do_not_put_off_what_fills_a_silence() -> 
             seq += 1
             await asyncio.sleep(0.01)
             assert seq < 2000
+
+
+async def test_a_stream_that_opens_without_a_word_has_not_been_silent_yet() -> None:
+    client, running = Client(), attempt()
+    events = await first_events(running)
+    request = completions.parse(b'{"model": "m", "prompt": "hi", "stream": true}', {}.get)
+    async with under_way(
+        Delivery(client, request, running, meter=Meter("m"), keep_alive_s=LONG_S, before_end=client.settled).run(events)
+    ) as task:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        push_the_rest(running)
+        await task
+    assert b"keep-alive" not in b"".join(client.sent)
 
 
 async def test_what_was_made_before_it_broke_is_sent() -> None:

@@ -350,6 +350,20 @@ CUSTOM_FORMAT = "tools[0].custom.format"
             {"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "grammar"}}}]},
             CUSTOM_FORMAT + ".grammar",
         ),
+        (
+            {
+                "tools": [
+                    {
+                        "type": "custom",
+                        "custom": {
+                            "name": "p",
+                            "format": {"type": "grammar", "grammar": {"syntax": "ebnf", "definition": "x"}},
+                        },
+                    }
+                ]
+            },
+            CUSTOM_FORMAT + ".grammar.syntax",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": "any"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": 5}, "tool_choice"),
@@ -370,10 +384,20 @@ CUSTOM_FORMAT = "tools[0].custom.format"
             {"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},
             "response_format.json_schema.schema",
         ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": 5, "schema": {}}}},
+            "response_format.json_schema.name",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"description": 5, "schema": {}}}},
+            "response_format.json_schema.description",
+        ),
+        ({"stream_options": {"include_obfuscation": "no"}}, "stream_options.include_obfuscation"),
         ({"logprobs": 5}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"logit_bias": {"5": 101}}, "logit_bias[...]"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
+        ({"logit_bias": {"5": None}}, "logit_bias"),
         ({"logit_bias": {"five": 1}}, "logit_bias"),
         ({"logit_bias": {"-5": 1}}, "logit_bias"),
         ({"logit_bias": {"9" * 400: 1}}, "logit_bias"),

@@ -193,6 +193,16 @@ def test_calls_have_ids_of_their_own_in_every_choice() -> None:
     assert [call["id"] for call in calls] == ["call_0a000000", "call_0a000001", "call_0a010000"]
 
 
+def test_a_calls_id_is_short_enough_for_who_takes_over_the_conversation() -> None:
+    """OpenAI refuses a history with ids of more than 40 characters."""
+    ids = []
+    for request_id in (f"req_{'a' * 31}b", f"req_{'a' * 31}c"):
+        made = ChatAnswer(request_id, model="m", created_s=7, n=128).content(CallBegun("weather", 6, 127, call=999))
+        ids.append(json.loads(made.removeprefix(b"data: "))["choices"][0]["delta"]["tool_calls"][0]["id"])
+    assert max(map(len, ids)) <= 40
+    assert len(set(ids)) == 2
+
+
 def test_a_custom_tool_gets_its_text_back_also_where_it_was_cut() -> None:
     calls = whole(TRANSCRIPTS["custom_tools"])["choices"][0]["message"]["tool_calls"]
     assert [call["type"] for call in calls] == ["custom", "function", "custom"]

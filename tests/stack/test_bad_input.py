@@ -107,6 +107,19 @@ def test_a_wrong_method_or_path_is_in_the_envelope(url: str, key: Key, method: s
     error_of(httpx.request(method, url + path, headers=key.headers), status)
 
 
+def test_a_wrong_method_is_told_the_right_ones(url: str, key: Key) -> None:
+    for path, allowed in (("/v1/chat/completions", "POST"), ("/v1/models/tiny", "GET, HEAD")):
+        answer = httpx.delete(url + path, headers=key.headers)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_what_a_client_sent_is_not_sent_back_at_length(url: str, key: Key) -> None:
+    for fields in ({"model": "m" * 100_000}, {"messages": [{"role": "r" * 100_000, "content": "hi"}]}):
+        answer = post(url, key, json.dumps({**GOOD, **fields}).encode())
+        assert answer.status_code in (400, 404)
+        assert len(answer.content) < 4000
+
+
 def test_a_body_over_the_limit_is_413(url: str, key: Key) -> None:
     error_of(post(url, key, b"x" * (33 * 1024 * 1024)), 413)
 

@@ -66,5 +66,26 @@ def test_a_key_with_a_cap_hears_what_is_left_of_it(stack: Stack, server: str) ->
     assert "x-ratelimit-limit-tokens" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("options", "resets"), [((), False), (("--window", "rolling:3600"), True)], ids=["balance", "rolling"]
+)
+def test_who_is_refused_for_a_cap_hears_what_is_left_of_it_too(
+    stack: Stack, server: str, options: tuple[str, ...], resets: bool
+) -> None:
+    key = stack.issue_key("refused", "--cap", "60", *options)
+    used = stack.chat(server, key, max_tokens=8).json()["usage"]["total_tokens"]
+    refused = stack.chat(server, key, max_tokens=60 - used + 1)
+    assert refused.status_code == 429
+    assert refused.headers["x-ratelimit-limit-tokens"] == "60"
+    assert refused.headers["x-ratelimit-remaining-tokens"] == str(60 - used)
+    assert ("x-ratelimit-reset-tokens" in refused.headers) == resets
+
+    body = {"model": stack.model, "max_tokens": 60, "messages": [{"role": "user", "content": "hi"}]}
+    answer = httpx.post(f"{stack.gateways[server]}/v1/messages", json=body, headers=key.headers)
+    assert answer.status_code == 429
+    assert answer.headers["anthropic-ratelimit-tokens-remaining"] == str(60 - used)
+    assert ("anthropic-ratelimit-tokens-reset" in answer.headers) == resets
+
+
 def test_a_key_without_a_cap_hears_of_none(stack: Stack, server: str, key: Key) -> None:
     assert not [name for name in stack.chat(server, key).headers if "ratelimit" in name]

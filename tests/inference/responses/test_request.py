@@ -285,7 +285,7 @@ RESULT = {"type": "function_call_output", "call_id": "a", "output": "x"}
         ({"temperature": 2.5}, "temperature"),
         ({"top_p": -1}, "top_p"),
         ({"top_logprobs": 21}, "top_logprobs"),
-        ({"metadata": {"a": 1}}, "metadata[...]"),
+        ({"metadata": {"a": 1}}, "metadata"),
         ({"tools": [{"name": "f"}]}, "tools[0].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
