@@ -39,7 +39,7 @@ WARM_UP = 4_000
 #: A process that keeps a request for good keeps several KiB.
 MOST_KIB_PER_REQUEST = 1.0
 #: Gaps between what is in use go on growing in a neuron: 1.8 and 5.0 were measured with two arenas, while what malloc
-#: had in use stood still, and 10 with sixteen. What its engine keeps is `proof-engine-memory`'s, to half a KiB.
+#: had in use stood still; about 10 with sixteen. What its engine keeps is `proof-engine-memory`'s, to half a KiB.
 MOST_KIB_IN_NEURON = 8.0
 #: With fewer requests than this behind the warm-up, 10 MiB look like growth.
 WHOLE = 8_000
