@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import torch
@@ -29,19 +28,13 @@ from inference.events import FINAL, Event, Finished
 from inference.policies import AdmissionPolicy
 from tests.models import tiny_model
 from tests.proofs.mixed_requests import MODEL, Mixed
+from tests.proofs.resident import Point, kib_per_request
 
 AT_A_TIME, PLACES, KV_TOKENS = 24, 8, 512
 MOST_KIB_PER_REQUEST = 0.5
 #: With fewer requests than this the process is still settling, and memory may not run out.
 WHOLE = 5000
 WAIT_S = 60.0
-
-
-class Point(NamedTuple):
-    """Resident memory when so many requests had ended."""
-
-    requests: int
-    kib: float
 
 
 class Traffic:
@@ -207,13 +200,6 @@ def left_behind(engine: Engine) -> list[tuple[str, int]]:
     ]
     taken = model.runner.pool.blocks - model.runner.pool.free_blocks
     return [*found, *([("pool", taken)] if taken else [])]
-
-
-def kib_per_request(points: Sequence[Point]) -> float:
-    """The slope of the line that lies nearest to the points."""
-    mean_requests, mean_kib = (sum(of) / len(points) for of in zip(*points, strict=True))
-    spread = sum((point.requests - mean_requests) ** 2 for point in points)
-    return sum((point.requests - mean_requests) * (point.kib - mean_kib) for point in points) / spread
 
 
 def _point(requests: int) -> Point:

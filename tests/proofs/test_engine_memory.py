@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.proofs import engine_memory
-from tests.proofs.engine_memory import MOST_KIB_PER_REQUEST, Point, kib_per_request
+from tests.proofs.engine_memory import MOST_KIB_PER_REQUEST
+from tests.proofs.resident import Point, kib_per_request
 
 
 def test_requests_of_every_kind_leave_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from fleet.reports import task_queue
 from inference.policies import AdmissionPolicy, ContextPolicy
+from inference.worker.heap import limit_arenas
 
 #: Tasks only hand over or load, so this many threads are plenty.
 POOL_THREADS = 32
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         harnesses = _harnesses()
         # Engine threads hold the interpreter between kernels; short turns keep the publisher from waiting for them.
         sys.setswitchinterval(0.0005)
+        limit_arenas()
         from inference.worker.discovery import default_devices
         from inference.worker.lease import NameTakenError
         from inference.worker.neuron import Neuron
