@@ -29,6 +29,7 @@ from inference.events import Failed
 from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
 from inference.worker.build import build
 from inference.worker.discovery import Host
+from inference.worker.heap import Heap
 from inference.worker.lease import Lease
 from inference.worker.models import Models
 from inference.worker.publisher import Publisher
@@ -74,6 +75,7 @@ class Neuron:
         self._early_cancels: OrderedDict[str, None] = OrderedDict()
         self._stopping = threading.Event()
         self.lost_name = threading.Event()
+        self._heap = Heap()
         self._threads = [
             threading.Thread(target=self._listen, name="control", daemon=True),
             threading.Thread(target=self._report, name="reports", daemon=True),
@@ -159,6 +161,7 @@ class Neuron:
                     self.lost_name.set()
                     return
                 self._send_report()
+                self._heap.seen(idle=not self._publisher.open_attempts)
             except (RedisError, OSError) as fault:
                 log.warning("report_not_sent", reason=str(fault))
             except Exception:

@@ -26,6 +26,7 @@ import torch
 from inference.engine import Engine
 from inference.events import FINAL, Event, Finished
 from inference.policies import AdmissionPolicy
+from inference.worker.heap import give_back, limit_arenas
 from tests.models import tiny_model
 from tests.proofs.mixed_requests import MODEL, Mixed
 from tests.proofs.resident import Point, kib_per_request
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(default %(default)s)")
     options = parser.parse_args(arguments)
+    limit_arenas()  # as a neuron does
     with counting() as gave_way:
         faults = prove(options.requests, seed=options.seed)
     print(f"{gave_way.times} sequences gave way because memory was full")
@@ -204,6 +206,7 @@ def left_behind(engine: Engine) -> list[tuple[str, int]]:
 
 def _point(requests: int) -> Point:
     gc.collect()
+    give_back()
     return Point(requests, psutil.Process().memory_info().rss / 1024)
 
 
