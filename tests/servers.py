@@ -12,6 +12,7 @@ import atexit
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -68,6 +69,8 @@ def new_home_folder(prefix: str = "helexa-tests-") -> Path:
 def pytest_load_initial_conftests(args: list[str]) -> None:
     if {"--help", "-h", "--version", "-V"} & set(args):
         return
+    # Who was started by a shell in the background is deaf to it, and so would be all that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         _start_servers()
