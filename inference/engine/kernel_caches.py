@@ -8,6 +8,7 @@ import os
 #: unless told otherwise, which is over a GB, since every step has other shapes than the one before. A model needs some
 #: ten for each number of rows, and those of attention are seldom met again.
 _SHAPES = "256"
+VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 def bound() -> None:
@@ -15,5 +16,5 @@ def bound() -> None:
 
     Sources: oneDNN's developer guide, "Primitive Cache"; pytorch issues 29893 and 98688.
     """
-    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    for variable in VARIABLES:
         os.environ.setdefault(variable, _SHAPES)
