@@ -38,8 +38,8 @@ MOST_KIB_PER_REQUEST = 0.5
 #: With fewer requests than this the process is still settling, and memory may not run out.
 WHOLE = 5000
 WAIT_S = 60.0
-#: What is remembered of shapes is bounded (`kernel_caches.py`), but takes 5,000 requests and 130 MiB to fill up; with as
-#: few as this it is full at once, and what else is kept can be seen.
+#: What is remembered of shapes is bounded (`kernel_caches.py`), but takes 5,000 requests and 130 MiB to fill up; with
+#: as few as this it is full at once, and what else is kept can be seen.
 _SHAPES = "16"
 
 
