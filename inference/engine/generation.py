@@ -9,6 +9,7 @@ from typing import NamedTuple
 from inference import grants
 from inference.engine.blocks import BlockTable
 from inference.engine.grammar import Constraint
+from inference.engine.loose_answers import LooseAnswers
 from inference.engine.markup import Arguments, Begun
 from inference.engine.model import LoadedModel
 from inference.engine.rendering import Rendered
@@ -82,6 +83,7 @@ class Generation:
         self.started = False
         self._told = False
         self._reasons: set[ChoiceReason] = set()
+        self._loose = LooseAnswers(request, model.grammars.later)
         self._prompt_tokens = sum(len(prompt.token_ids) for prompt in prompts)
         self._prompts = [
             self._shared_prompt(number, prompt, context_tokens, constraint) for number, prompt in enumerate(prompts)
@@ -178,12 +180,14 @@ class Generation:
         piece = sequence.accept(read.chosen)
         for written in piece.written:
             events.append(self._event(written, sequence.index))
+            self._loose.add(events[-1])
             self._told = True
         if piece.end is None:
             return events
         sequence.release()
         self._reasons.add(piece.end)
         events.append(Ended(sequence.index, piece.end, self.completion_tokens, piece.stop))
+        self._loose.add(events[-1])
         if all(one.ended for one in self.sequences):
             reason = next(reason for reason in _FIRST_REASON if reason in self._reasons)
             events.append(self._finished(reason, self._prompt_tokens, self.cached_tokens))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -82,6 +83,11 @@ class Grammars:
         if self._closed:
             raise GrammarBusyError("The model is being unloaded.")
         return Constraint(matcher, self._maskers, self._vocabulary)
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call it on a thread that compiles, which it must not keep busy, unless the model is being unloaded."""
+        with suppress(RuntimeError):
+            self._compilers.submit(call)
 
     def close(self) -> None:
         """Compile and mask no more. What runs already runs to its end, but nobody waits for it."""
