@@ -21,7 +21,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: help up test golden lint fmt constraints proof-gateway proof-ledger proof-books proof-mutants proof-usage proof-overspend proof-kill \
 	proof-clients proof-logits proof-grammar proof-engine-memory proof-fairness proof-prefix proof-schedules proof-gpu \
-	proof-splits proof-fuzz proof-leaving proof-peers proof-idle
+	proof-splits proof-gateways proof-fuzz proof-leaving proof-peers proof-idle
 
 help:  ## Show this list
 	@echo "Usage: make TARGET"
@@ -104,6 +104,9 @@ proof-fuzz: $(DEV)  ## Send 20,000 requests with something wrong in each, in eve
 
 proof-leaving: $(DEV)  ## Let 500 clients leave at random points: all is settled, and the engine is idle at once
 	@$(PYTHON) -m tests.proofs.leaving $(ARGS)
+
+proof-gateways: $(DEV)  ## Measure 1, 2 and 4 gateways on one port, each held to a fifth of a core
+	@$(PYTHON) -m tests.proofs.gateways $(ARGS)
 
 proof-idle: $(DEV)  ## Measure what 2,000 open streams that say nothing cost a gateway in memory
 	@$(PYTHON) -m tests.proofs.idle $(ARGS)

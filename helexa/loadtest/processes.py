@@ -33,8 +33,10 @@ _NOT_INHERITED = ("HELEXA_", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_
 
 
 @contextmanager
-def gateway(*, server: str, key: str, database_url: str | None, redis_url: str | None) -> Iterator[str]:
-    """The URL of a ready gateway with an echo neuron behind it, as `up` starts them in a home of their own.
+def gateway(
+    *, server: str, key: str, database_url: str | None, redis_url: str | None, gateways: int = 1
+) -> Iterator[str]:
+    """The URL of ready gateways with an echo neuron behind them, as `up` starts them in a home of their own.
 
     Where a URL is None `up` brings its embedded server. Raises StartError with the reason where it does not start.
     """
@@ -54,8 +56,9 @@ def gateway(*, server: str, key: str, database_url: str | None, redis_url: str |
             environment["DATABASE_URL"] = database_url
         if redis_url is not None:
             environment["REDIS_URL"] = redis_url
+        options = ["--server", server, "--gateways", str(gateways)]
         program = Program(
-            [sys.executable, str(REPOSITORY / "manage.py"), "up", "--no-restart", "--server", server],
+            [sys.executable, str(REPOSITORY / "manage.py"), "up", "--no-restart", *options],
             environment,
             orphan_signal=signal.SIGTERM,
             folder=REPOSITORY,

@@ -133,7 +133,9 @@ async def test_a_server_that_refuses_is_told_of_in_a_sentence(serve: Serve, tmp_
     [
         (["--clients", "0"], "--clients and --rounds must be 1 or more"),
         (["--url", "127.0.0.1:80"], "give the address of a server"),
-        (["--url", "http://127.0.0.1", "--server", "uvicorn"], "leave one of them out"),
+        (["--url", "http://127.0.0.1", "--server", "uvicorn"], "leave them out"),
+        (["--url", "http://127.0.0.1", "--gateways", "2"], "leave them out"),
+        (["--gateways", "0"], "--gateways must be 1 or more"),
         (["--key", "sk-test"], "--key goes with --url"),
         (["--url", "http://127.0.0.1", "--budgets"], "leave one of them out"),
     ],

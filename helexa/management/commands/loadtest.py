@@ -76,7 +76,7 @@ class Command(BaseCommand):
         url, key, model = options["url"], options["key"], options["model"]
         if url is None:
             key, model = new_secret(), "echo"
-            url = stack.enter_context(_own_gateway(server=options["server"] or SERVERS[0], key=key))
+            url = stack.enter_context(_own_gateway(options["server"] or SERVERS[0], options["gateways"], key=key))
             if options["budgets"]:
                 processes.set_caps(url, key)
         return Plan(
@@ -163,6 +163,7 @@ def _add_gateway(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     gateway.add_argument("--model", default="echo", help="the model for --url (default %(default)s)")
     gateway.add_argument("--path", default="/v1/chat/completions", help="the path for --url (default %(default)s)")
     gateway.add_argument("--server", choices=SERVERS, help="what the gateway runs under (default daphne)")
+    gateway.add_argument("--gateways", type=int, default=1, help="how many share the port (default %(default)s)")
     gateway.add_argument(
         "--budgets",
         action="store_true",
@@ -201,8 +202,8 @@ def _add_clients(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def _own_gateway(*, server: str, key: str) -> Iterator[str]:
-    """The URL of a gateway on scratch space of the servers that are there, or on embedded ones where none are."""
+def _own_gateway(server: str, gateways: int, *, key: str) -> Iterator[str]:
+    """The URL of gateways on scratch space of the servers that are there, or on embedded ones where none are."""
     database_url, redis_url = settings.DATABASE_URL, settings.REDIS_URL
     is_given = bool(env.str("DATABASE_URL", default="") or env.str("REDIS_URL", default=""))
     if not is_given and not (database_url and redis_url and scratch.answers(database_url, redis_url)):
@@ -213,7 +214,7 @@ def _own_gateway(*, server: str, key: str) -> Iterator[str]:
         if redis_url is not None:
             redis_url = stack.enter_context(scratch.scratch_redis(redis_url))
         yield stack.enter_context(
-            processes.gateway(server=server, key=key, database_url=database_url, redis_url=redis_url)
+            processes.gateway(server=server, gateways=gateways, key=key, database_url=database_url, redis_url=redis_url)
         )
 
 
@@ -236,14 +237,18 @@ def _numbers(text: str) -> list[int]:
 def _check(options: dict[str, Any]) -> None:
     """Raises CommandError for what cannot be measured."""
     _check_load(options)
+    if options["gateways"] < 1:
+        raise CommandError("--gateways must be 1 or more.")
     if options["url"] is None:
         if options["key"] is not None:
             raise CommandError("--key goes with --url: the load test makes a key for the gateway that it starts.")
         return
     if options["budgets"]:
         raise CommandError("--budgets sets caps, and nothing is set on the server of --url: leave one of them out.")
-    if options["server"] is not None:
-        raise CommandError("--server says what to start, and with --url nothing is started: leave one of them out.")
+    if options["server"] is not None or options["gateways"] > 1:
+        raise CommandError(
+            "--server and --gateways say what to start, and with --url nothing is started: leave them out."
+        )
     address = urlsplit(options["url"])
     if address.scheme not in ("http", "https") or not address.hostname:
         raise CommandError(f"--url is {options['url']!r}: give the address of a server, say http://127.0.0.1:31313.")
