@@ -24,7 +24,7 @@ def takes_long(request: GenerationRequest) -> bool:
 
 
 def admit(
-    request: GenerationRequest, model: LoadedModel | None, *, deadline: float | None = None
+    request: GenerationRequest, model: LoadedModel | None, *, arrived_at: float = 0.0
 ) -> Generation | Finished | Failed:
     """Render, tokenize and measure the prompt, against the context first and then against the grant; then the grammar.
 
@@ -34,7 +34,7 @@ def admit(
     if model is None:
         return not_loaded(request.model)
     try:
-        return checks.refusal(request, model) or _admit(request, model, deadline)
+        return checks.refusal(request, model) or _admit(request, model, arrived_at)
     except (GrammarError, GrammarBusyError, PromptError, TemplateFailedError) as fault:
         return _told(fault, request)
     except (KeyboardInterrupt, SystemExit):
@@ -44,7 +44,7 @@ def admit(
         return Failed(None, "The messages could not be turned into a prompt for this model.")
 
 
-def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | None) -> Generation | Finished | Failed:
+def _admit(request: GenerationRequest, model: LoadedModel, arrived_at: float) -> Generation | Finished | Failed:
     prompts = model.prompts.of(request, most_tokens=model.limits.prompt_tokens)
     lengths = [len(prompt.token_ids) for prompt in prompts]
     if not min(lengths):
@@ -61,7 +61,7 @@ def _admit(request: GenerationRequest, model: LoadedModel, deadline: float | Non
         model,
         prompts,
         context_tokens=context_tokens,
-        deadline=deadline,
+        arrived_at=arrived_at,
         constraint=_constraint(request, model),
     )
 

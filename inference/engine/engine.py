@@ -129,14 +129,14 @@ class Engine:
 
         A refusal is an event, never an exception.
         """
-        deadline = None if request.timeout_s is None else self._clock() + request.timeout_s
+        arrived_at = self._clock()
         in_turn = takes_long(request)
         if not self._submissions.begin(request.id, in_turn=in_turn):
             logger.warning("request %s is here already: the second one is dropped", request.id)
         elif in_turn:
-            self._admit_in_turn(request, deadline)
+            self._admit_in_turn(request, arrived_at)
         else:
-            self._admit(request, deadline)
+            self._take_in(request.id, self._admitted(request, arrived_at))
 
     def cancel(self, request_id: str) -> bool:
         """Flag a request to be ended in the next step. False if it is not here, or not any more."""
@@ -193,7 +193,7 @@ class Engine:
         except OwnerClosedError:
             raise LoadError(CLOSING) from None
 
-    def _admit_in_turn(self, request: GenerationRequest, deadline: float | None) -> None:
+    def _admit_in_turn(self, request: GenerationRequest, arrived_at: float) -> None:
         """Later, on a thread for it: one at a time for each account."""
         if request.only_count:
             waiting = len(self._submissions.awaiting_turns()) - 1
@@ -202,15 +202,17 @@ class Engine:
                 self._submissions.deliver([(request.id, refused)])
                 return
         try:
-            self._turns.add(request.account, lambda: self._admit_when_due(request, deadline))
+            self._turns.add(request.account, lambda: self._admit_when_due(request, arrived_at))
         except RuntimeError:
             self._refuse_in_turn(request.id)
 
-    def _admit_when_due(self, request: GenerationRequest, deadline: float | None) -> None:
-        """Admit a request that had to wait for its turn, unless it was cancelled meanwhile."""
+    def _admit_when_due(self, request: GenerationRequest, arrived_at: float) -> None:
+        """Admit a request that had to wait for its turn, unless it was cancelled meanwhile or waited too long."""
         if not self._submissions.awaits_turn(request.id):
             return
-        admitted = admit(request, self._models.get(request.model), deadline=deadline)
+        here, waited_s = self._submissions.of(request.model), self._clock() - arrived_at
+        late = queueing.late(self._admission, request, waited_s, here)
+        admitted = late or self._admitted(request, arrived_at)
         if self._submissions.end_turn(request.id):
             self._take_in(request.id, admitted)
 
@@ -218,8 +220,8 @@ class Engine:
         if self._submissions.end_turn(request_id):
             self._submissions.deliver([(request_id, Failed("service_unavailable", ENGINE_CLOSING))])
 
-    def _admit(self, request: GenerationRequest, deadline: float | None) -> None:
-        self._take_in(request.id, admit(request, self._models.get(request.model), deadline=deadline))
+    def _admitted(self, request: GenerationRequest, arrived_at: float) -> Generation | Finished | Failed:
+        return admit(request, self._models.get(request.model), arrived_at=arrived_at)
 
     def _take_in(self, request_id: str, admitted: Generation | Finished | Failed) -> None:
         final = self._queue(admitted) if isinstance(admitted, Generation) else admitted
@@ -228,7 +230,6 @@ class Engine:
 
     def _queue(self, generation: Generation) -> Failed | None:
         """Hand a checked request to the owner thread, if its model is still here and there is room to wait."""
-        generation.queued_at = self._clock()
         refused = self._submissions.queue(
             generation, onto=self._scheduler.add, refusal=lambda here: self._refusal(generation, here)
         )

@@ -59,7 +59,7 @@ class Generation:
     others.
 
     `context_tokens` cut what was asked for of each sequence to what is left behind its prompt.
-    `deadline` is when it ends, done or not, by the clock of the engine, and `queued_at` when it began to wait.
+    `arrived_at` is when it began to wait, by the clock of the engine, and `deadline` when it ends, done or not.
     `started` says that its first tokens were read.
     """
 
@@ -70,16 +70,16 @@ class Generation:
         prompts: Several[Rendered],
         *,
         context_tokens: int,
-        deadline: float | None = None,
+        arrived_at: float = 0.0,
         constraint: Constraint | None = None,
     ) -> None:
         self.id = request.id
         self.request = request
         self.account, self.key, self.priority = request.account, request.key, request.priority
-        self.deadline = deadline
+        self.arrived_at = arrived_at
+        self.deadline = None if request.timeout_s is None else arrived_at + request.timeout_s
         self.model = model
         self.ended = False
-        self.queued_at = 0.0
         self.started = False
         self._told = False
         self._reasons: set[ChoiceReason] = set()

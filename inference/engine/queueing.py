@@ -7,6 +7,9 @@ from collections.abc import Collection
 from inference.engine.generation import Generation
 from inference.events import Failed
 from inference.policies import AdmissionPolicy
+from inference.requests import GenerationRequest
+
+OVERDUE = "The request did not end within its time limit."
 
 _LONGEST_RETRY_AFTER_S = 120
 
@@ -34,12 +37,24 @@ def count_refusal(policy: AdmissionPolicy, model_id: str, waiting: int) -> Faile
     return None if waiting < policy.max_queue_depth else _full(model_id, waiting)
 
 
-def waited_too_long(policy: AdmissionPolicy, generation: Generation, here: Collection[Generation]) -> Failed:
+def late(
+    policy: AdmissionPolicy, request: GenerationRequest, waited_s: float, here: Collection[Generation]
+) -> Failed | None:
+    """The end of a request whose time was over before it was looked at, if it was.
+
+    Those of its account before it came earlier, so whoever is late is told so after one of them at most.
+    """
+    if request.timeout_s is not None and request.timeout_s <= waited_s:
+        return Failed(None, OVERDUE)
+    return waited_too_long(policy, request.model, here) if policy.max_wait_s <= waited_s else None
+
+
+def waited_too_long(policy: AdmissionPolicy, model_id: str, here: Collection[Generation]) -> Failed:
     """The end of a request that did not begin in time."""
     return Failed(
         "rate_limit_exceeded",
         f"The request waited {policy.max_wait_s:g} s for its turn; too much is going on.",
-        {"model_id": generation.model.id},
+        {"model_id": model_id},
         retry_after_s=_retry_after_s(len(here) - policy.max_in_flight),
         status=503,
     )

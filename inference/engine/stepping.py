@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 UNCLASSIFIED = "The model could not finish this request. It can be sent again."
 DEVICE_FAILED = "The device failed while it had this request. It can be sent again."
-OVERDUE = "The request did not end within its time limit."
 
 
 class Stepping:
@@ -111,10 +110,10 @@ class Stepping:
     def _end_overdue(self) -> None:
         now = self._clock()
         for generation in self._submissions.overdue(now):
-            self._end(generation, generation.failed(None, OVERDUE))
-        for generation in self._submissions.queued_before(now - self._admission.max_wait_s):
+            self._end(generation, generation.failed(None, queueing.OVERDUE))
+        for generation in self._submissions.waiting_since(now - self._admission.max_wait_s):
             here = self._submissions.of(generation.model.id)
-            self._end(generation, queueing.waited_too_long(self._admission, generation, here))
+            self._end(generation, queueing.waited_too_long(self._admission, generation.model.id, here))
 
     def _refuse_without_memory(self) -> None:
         for generation in self._scheduler.arrived:

@@ -105,10 +105,10 @@ class Submissions:
         with self._lock:
             return [one for one in self._generations.values() if one.deadline is not None and one.deadline <= now]
 
-    def queued_before(self, moment: float) -> list[Generation]:
-        """Those that have waited since before then and not begun."""
+    def waiting_since(self, moment: float) -> list[Generation]:
+        """Those that came before then and have not begun."""
         with self._lock:
-            waiting = [one for one in self._generations.values() if one.queued_at <= moment]
+            waiting = [one for one in self._generations.values() if one.arrived_at <= moment]
         return [one for one in waiting if not (one.started or one.running or one.ended)]
 
     def of(self, model_id: str | None) -> list[Generation]:

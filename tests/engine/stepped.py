@@ -60,10 +60,8 @@ class Stepped:
         """A request that passes every check, greedy unless told otherwise."""
         request = request_for(request_id, content, **fields)
         assert self.submissions.begin(request_id, in_turn=False)
-        deadline = None if request.timeout_s is None else self.now + request.timeout_s
-        generation = admit(request, self.model, deadline=deadline)
+        generation = admit(request, self.model, arrived_at=self.now)
         assert isinstance(generation, Generation), generation
-        generation.queued_at = self.now
         assert self.submissions.queue(generation, onto=self.scheduler.add, refusal=lambda _here: None) is None
 
     def step(self) -> bool:

@@ -216,6 +216,38 @@ def test_submit_returns_while_a_grammar_compiles_and_cancel_ends_it_there(
     assert sum(isinstance(event, FINAL) for event in listener.events["second"]) == 1
 
 
+def test_who_waits_too_long_to_be_compiled_is_told(
+    endless: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, compile_now = threading.Event(), threading.Event(), grammar._compile
+    now = [0.0]
+
+    def slowly(*arguments: Any) -> Any:
+        began.set()
+        go_on.wait()
+        return compile_now(*arguments)
+
+    monkeypatch.setattr(grammar, "_compile", slowly)
+    engine = Engine("cpu", publish=listener, clock=lambda: now[0], admission=AdmissionPolicy(max_wait_s=30))
+    try:
+        engine.load("tiny", str(endless))
+        for name, timeout_s in (("first", None), ("hurried", 10.0), ("patient", None)):
+            engine.submit(asked(name, COLOURS, account="a", timeout_s=timeout_s))
+        assert began.wait(WAIT_S)
+        now[0] = 31.0
+        engine.submit(asked("new", COLOURS, account="a"))
+        go_on.set()
+        hurried, patient = listener.final("hurried"), listener.final("patient")
+        assert isinstance(hurried, Failed)
+        assert "time limit" in hurried.message
+        assert isinstance(patient, Failed)
+        assert (patient.code, patient.status) == ("rate_limit_exceeded", 503)
+        assert isinstance(listener.final("new"), Finished)
+    finally:
+        go_on.set()
+        engine.close()
+
+
 def test_closing_ends_those_that_compile(engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     began, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(grammar, "_compile", lambda *_: (began.set(), go_on.wait()))
