@@ -35,6 +35,7 @@ CANCEL_LIMIT_S = 10.0
 CANCEL_POLL_S = 0.05
 
 _NUMBER = re.compile(r"-1|[0-9]{1,9}")
+_PAGE_SIZE = re.compile(r"[0-9]{1,3}")  # thousands of digits are no number to Python either
 
 
 async def create(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
@@ -158,7 +159,7 @@ async def list_input_items(gateway: Gateway, exchange: Exchange, principal: Prin
     """GET /v1/responses/{id}/input_items: a page of them, the newest first unless `order=asc`."""
     query = exchange.query
     limit = query.get("limit", [str(DEFAULT_PER_PAGE)])[-1]
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST_PER_PAGE:
+    if not _PAGE_SIZE.fullmatch(limit) or not 1 <= int(limit) <= MOST_PER_PAGE:
         raise invalid(f"The parameter `limit` must be a number from 1 to {MOST_PER_PAGE}.", "limit")
     order = query.get("order", ["desc"])[-1]
     if order not in ("asc", "desc"):
