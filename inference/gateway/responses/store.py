@@ -62,6 +62,7 @@ UNION ALL
 SELECT {_COLUMNS} FROM chain JOIN inference_storedresponse USING (id) ORDER BY depth DESC
 """  # noqa: S608
 _IS_THERE = "SELECT EXISTS (SELECT 1 FROM inference_storedresponse WHERE id = %s)"
+_REMOVE = "DELETE FROM inference_storedresponse WHERE id = %s"
 _DELETE = """
 DELETE FROM inference_storedresponse
 WHERE id = %s AND account_id = %s AND expires_at > clock_timestamp() RETURNING status, gateway
@@ -175,6 +176,15 @@ class ResponseStore:
         while True:
             try:
                 return await self._execute(_UPDATE, (status, body, len(body), response)) == 1
+            except (*OUTAGE, PoolTimeout):
+                await asyncio.sleep(RETRY_PERIOD_S)
+
+    async def remove(self, response: UUID) -> None:
+        """Take back a response that never began, however long the database takes."""
+        while True:
+            try:
+                await self._execute(_REMOVE, (response,))
+                return
             except (*OUTAGE, PoolTimeout):
                 await asyncio.sleep(RETRY_PERIOD_S)
 
