@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,10 @@ Fields = TypeVar("Fields")
 _PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*?)(?:\[\.\.\.\][^`]*)?`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"\AObject missing required field `(?P<name>\w+)`\Z")
 _BYTE = re.compile(r"\(byte (\d+)\)")
+#: Objects and arrays in each other, in what is stored and told again. Everybody on the way reads it by recursion.
+DEEPEST = 128
+_anything = msgspec.json.Decoder(Any)
+
 _LAST_KEY = re.compile(rb'"(\w+)"\s*:[^"]*\Z')
 
 
@@ -42,6 +46,24 @@ def decode_part(part: msgspec.Raw, decoder: msgspec.json.Decoder[Fields], at: st
         raise invalid(f"The field `{at}` is nested too deeply.", at) from fault
     except msgspec.DecodeError as fault:  # of the wrong type or out of range: that it is JSON has been seen
         raise _wrong_field(str(fault), at) from fault
+
+
+def require_shallow(part: msgspec.Raw, at: str) -> None:
+    """Raises Refusal (400) for a part that is nested too deep for all who write it out again, and read that."""
+    written = bytes(part)
+    if written.count(b"{") + written.count(b"[") <= DEEPEST:  # as nearly all are: it need not be read
+        return
+    if is_deeper(decode_part(part, _anything, at), DEEPEST):
+        raise invalid(f"The field `{at}` is nested more than {DEEPEST} deep.", at)
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are more objects and arrays in each other than that, `value` itself among them."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+        level = [each for each in level if isinstance(each, dict | list)]
+    return bool(level)
 
 
 def _wrong_field(message: str, at: str = "") -> Refusal:

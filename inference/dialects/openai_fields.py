@@ -24,6 +24,8 @@ _MOST_DIGITS = 9
 
 Tokens = Annotated[int, Meta(ge=0)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
+#: Logits are divided by it: a smaller one makes them infinite.
+Repetition = Annotated[float, Meta(ge=0.01, le=2)]
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -51,7 +53,7 @@ class Fields(msgspec.Struct, kw_only=True):
     stream_options: StreamOptions | None = None
     top_k: Annotated[int, Meta(ge=-1)] | None = None
     min_p: _Fraction | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    repetition_penalty: Repetition | None = None
 
 
 def sampling(fields: Fields, *, logprobs: int | None) -> Sampling:

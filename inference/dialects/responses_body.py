@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from inference.dialects.json_body import decode_object
+from inference.dialects.json_body import decode_object, require_shallow
+from inference.dialects.openai_fields import Repetition
 from inference.dialects.thinking import Effort
 from inference.grammars import Grammar, JsonObject, JsonSchema
 from inference.refusals import Refusal, invalid
@@ -71,7 +73,7 @@ class Body(msgspec.Struct):
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     presence_penalty: _Penalty | None = None
     frequency_penalty: _Penalty | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    repetition_penalty: Repetition | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -92,7 +94,19 @@ def read_body(body: bytes) -> Body:
     for name, reason in _ELSEWHERE.items():
         if is_there(getattr(fields, name)):
             raise invalid(f"The parameter `{name}` is not supported. {reason}", name)
+    for part, at in _parts(fields):
+        require_shallow(part, at)
     return fields
+
+
+def _parts(fields: Body) -> Iterator[tuple[msgspec.Raw, str]]:
+    """What is told or stored as it came, with its place."""
+    for name, given in (("input", fields.input), ("tools", fields.tools)):
+        if isinstance(given, list):
+            yield from ((part, f"{name}[{index}]") for index, part in enumerate(given))
+    yield fields.tool_choice, "tool_choice"
+    if fields.text and fields.text.format:
+        yield fields.text.format.schema, "text.format.schema"
 
 
 def is_there(raw: msgspec.Raw) -> bool:

@@ -54,13 +54,23 @@ def owner_of(item_id: str) -> UUID | None:
 
 
 def input_items(items: Iterable[Mapping[str, Any]], digits: str) -> bytes:
-    """The input items as they are listed later: each has an id and a type, and messages have parts."""
-    return _encode([_item(item, digits, FIRST_INPUT + index) for index, item in enumerate(items)])
+    """The input items as they are listed later: each has a type and an id of its own, and messages have parts."""
+    listed: dict[str, dict[str, Any]] = {}
+    for number, item in enumerate(items, FIRST_INPUT):
+        made = _item(item, digits, number)
+        if made["id"] in listed:  # pages are turned by id: they would turn back to the first of that name
+            made["id"] = _new_id(made["type"], digits, number)
+        listed[made["id"]] = made
+    return _encode(list(listed.values()))
+
+
+def _new_id(kind: str, digits: str, number: int) -> str:
+    return item_id(_PREFIXES.get(kind, "item"), digits, number)
 
 
 def _item(item: Mapping[str, Any], digits: str, number: int) -> dict[str, Any]:
     kind = item.get("type") or "message"
-    whole = {**item, "type": kind, "id": item.get("id") or item_id(_PREFIXES.get(kind, "item"), digits, number)}
+    whole = {**item, "type": kind, "id": item.get("id") or _new_id(kind, digits, number)}
     if kind != "message":
         return whole
     content = item.get("content") or ""

@@ -109,18 +109,19 @@ class Toolbox:
         if not isinstance(choice, _Choice):
             return choice or "auto", []
         if choice.type in ("function", "custom"):
-            return "required", [self._known(choice.name, choice.namespace)]
+            return "required", [self._known(choice, "tool_choice")]
         if choice.type == "allowed_tools":
-            named = [tool for tool in choice.tools or [] if tool.type in ("function", "custom")]
+            places = enumerate(choice.tools or [])
+            named = {f"tool_choice.tools[{at}]": tool for at, tool in places if tool.type in ("function", "custom")}
             if not named:
                 raise invalid("`tool_choice` allows no tool that is here.", "tool_choice.tools")
-            return choice.mode, [self._known(tool.name, tool.namespace) for tool in named]
+            return choice.mode, [self._known(tool, at) for at, tool in named.items()]
         raise invalid(f"A `tool_choice` of type `{choice.type}` is not supported.", "tool_choice.type")
 
-    def _known(self, name: str | None, namespace: str | None) -> str:
-        flat = flat_name(namespace, name or "")
+    def _known(self, named: _Named | _Choice, at: str) -> str:
+        flat = flat_name(named.namespace, named.name or "")
         if flat not in self._tools:
-            raise invalid(f"`tool_choice` names `{flat}`, which is not among the tools.", "tool_choice.name")
+            raise invalid(f"`{at}` names `{flat}`, which is not among the tools.", f"{at}.name")
         return flat
 
 

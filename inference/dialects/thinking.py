@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from inference.dialects.json_body import is_deeper
 from inference.refusals import invalid
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -26,16 +27,8 @@ def template_kwargs(*, seen: bool, effort: str | None, explicit: dict[str, Any] 
 
     `seen` is whether the caller will see reasoning. Raises Refusal (400) for what no template could be given.
     """
-    if explicit and _is_too_deep(explicit):
+    if explicit and is_deeper(explicit, _DEEPEST):
         message = f"The field `chat_template_kwargs` is nested more than {_DEEPEST} deep."
         raise invalid(message, "chat_template_kwargs")
     stated = {"reasoning_effort": effort} if effort not in (None, "none") else {}
     return {"enable_thinking": seen, **stated, **(explicit or {})}
-
-
-def _is_too_deep(explicit: dict[str, Any]) -> bool:
-    level: list[Any] = [explicit]
-    for _ in range(_DEEPEST):
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-        level = [each for each in level if isinstance(each, dict | list)]
-    return bool(level)

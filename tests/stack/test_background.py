@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -133,6 +136,33 @@ def test_a_queued_parent_cannot_be_continued(client: OpenAI) -> None:
         ask(client, previous_response_id=response_id)
     assert (refused.value.param, refused.value.code) == ("previous_response_id", None)
     client.responses.cancel(response_id)
+
+
+def test_a_client_that_leaves_before_it_has_begun_leaves_nothing_behind(
+    stack: Stack, server: str, url: str, key: Key
+) -> None:
+    def rows() -> set[Any]:
+        return {row[0] for row in stack.rows("SELECT id FROM inference_storedresponse")}
+
+    before = rows()
+    host = urlsplit(url)
+    body = json.dumps({"model": "tiny", "input": "hello", "background": True}).encode()
+    head = (
+        f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.secret}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with redis.Redis.from_url(stack.environment["REDIS_URL"]) as store:
+        store.client_pause(10_000, all=False)  # nothing can be written: it is stored, and has no event yet
+        try:
+            with socket.create_connection((str(host.hostname), int(host.port or 0))) as client:
+                client.sendall(head.encode() + body)
+                (response,) = wait_until(lambda: rows() - before, what="its row")
+            request = f"req_{response.hex}"
+            wait_until(lambda: request in stack.log(server).read_text(), what="the gateway to see that it left")
+        finally:
+            store.client_unpause()
+    wait_until(lambda: not rows() - before, what="it to be forgotten")
+    wait_until(lambda: settled(stack, f"resp_{response.hex}") == [("released", None)], what="its release")
 
 
 def test_what_is_not_to_be_stored_can_be_fetched_and_not_continued(client: OpenAI) -> None:

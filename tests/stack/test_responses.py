@@ -165,7 +165,9 @@ def test_input_items_come_in_pages(client: OpenAI) -> None:
     assert [item.content[0].text for item in client.responses.input_items.list(response.id)] == spoken[::-1]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "order=up", "after=msg_nowhere"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", f"limit={'9' * 5000}", "order=up", "after=msg_nowhere"]
+)
 def test_a_wrong_page_is_400_and_named(url: str, key: Key, client: OpenAI, query: str) -> None:
     response = ask(client)
     answer = httpx.get(f"{url}/v1/responses/{response.id}/input_items?{query}", headers=key.headers)

@@ -175,8 +175,9 @@ async def begin(
         row = new_response(answer, request, exchange.id, principal.account_pk, gateway=gateway.id)
         await gateway.responses.insert(row)
         await run.write(frames)
-    except BaseException:
+    except BaseException:  # its client has left, or Redis is away: nobody will ever work on it
         call.close()
+        gateway.responses.spawn(_take_back(gateway, run))
         raise
     exchange.body = b""
     exchange.goes_on = True
@@ -184,6 +185,12 @@ async def begin(
     gateway.enter()
     gateway.runs.start(run.id, _carry_out(gateway, call, run, neuron))
     return body
+
+
+async def _take_back(gateway: Gateway, run: Run) -> None:
+    await gateway.responses.remove(run.id)
+    with contextlib.suppress(RedisError, OSError):
+        await gateway.event_log.drop(run.id)
 
 
 async def _carry_out(gateway: Gateway, call: Call, run: Run, neuron: NeuronReport) -> None:

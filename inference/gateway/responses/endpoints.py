@@ -19,7 +19,7 @@ from inference.gateway.exchange import Exchange
 from inference.gateway.responses.background import begin
 from inference.gateway.responses.following import follow
 from inference.gateway.responses.kept import Kept
-from inference.gateway.responses.memory import recall
+from inference.gateway.responses.memory import Memory, recall
 from inference.gateway.responses.store import Stored
 from inference.gateway.runtime import Gateway
 from inference.refusals import Refusal, invalid, unavailable
@@ -35,19 +35,21 @@ CANCEL_LIMIT_S = 10.0
 CANCEL_POLL_S = 0.05
 
 _NUMBER = re.compile(r"-1|[0-9]{1,9}")
+_PAGE_SIZE = re.compile(r"[0-9]{1,3}")  # thousands of digits are no number to Python either
 
 
 async def create(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
     """POST /v1/responses."""
     exchange.require_json()
     draft = parse(exchange.body)
-    request, prompt_bytes = await _complete(gateway, exchange, principal, draft)
+    memory = await recall(gateway.responses, principal, draft)
+    request, prompt_bytes = _complete(exchange, principal, draft, memory)
     if request.background and principal is None:
         raise invalid("A background response belongs to an account: send an API key.", "background")
     if principal is None or not (request.store or request.background):
         await call(gateway, exchange, principal, request, dialect=DIALECT, prompt_bytes=prompt_bytes)
         return
-    if len(exchange.body) > gateway.responses.max_bytes:
+    if len(exchange.body) + memory.referred_bytes > gateway.responses.max_bytes:
         raise invalid(
             f"A response whose input is larger than {gateway.responses.max_bytes} bytes is not stored: "
             "send `store: false`.",
@@ -81,15 +83,16 @@ async def _begin(
 async def count_input(gateway: Gateway, exchange: Exchange, principal: Principal | None) -> None:
     """POST /v1/responses/input_tokens: what the same body would come to as a prompt. Nothing is reserved or billed."""
     exchange.require_json()
-    request, prompt_bytes = await _complete(gateway, exchange, principal, parse(exchange.body), only_count=True)
+    draft = parse(exchange.body)
+    memory = await recall(gateway.responses, principal, draft)
+    request, prompt_bytes = _complete(exchange, principal, draft, memory, only_count=True)
     await call(gateway, exchange, principal, request, dialect=DIALECT, prompt_bytes=prompt_bytes)
 
 
-async def _complete(
-    gateway: Gateway, exchange: Exchange, principal: Principal | None, draft: Draft, *, only_count: bool = False
+def _complete(
+    exchange: Exchange, principal: Principal | None, draft: Draft, memory: Memory, *, only_count: bool = False
 ) -> tuple[ResponsesRequest, int]:
     """The request with all that it refers to, and how many bytes its prompt is made of."""
-    memory = await recall(gateway.responses, principal, draft)
     request = draft.complete(
         history=memory.history, referred=memory.referred, only_count=only_count, may_store=principal is not None
     )
@@ -158,7 +161,7 @@ async def list_input_items(gateway: Gateway, exchange: Exchange, principal: Prin
     """GET /v1/responses/{id}/input_items: a page of them, the newest first unless `order=asc`."""
     query = exchange.query
     limit = query.get("limit", [str(DEFAULT_PER_PAGE)])[-1]
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST_PER_PAGE:
+    if not _PAGE_SIZE.fullmatch(limit) or not 1 <= int(limit) <= MOST_PER_PAGE:
         raise invalid(f"The parameter `limit` must be a number from 1 to {MOST_PER_PAGE}.", "limit")
     order = query.get("order", ["desc"])[-1]
     if order not in ("asc", "desc"):

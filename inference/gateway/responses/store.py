@@ -15,7 +15,7 @@ from psycopg import Error, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.booking.loop import OUTAGE
-from inference.refusals import Refusal, unavailable
+from inference.refusals import Refusal, invalid, unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,8 @@ READ_LIMIT_S = 3.0
 RETRY_PERIOD_S = 0.2
 #: Responses that wait for a database that is away; further ones are lost, and logged.
 MOST_WAITING = 1000
+#: The most bytes of stored responses that one request may refer to: they are all in memory, some of them twice.
+MOST_RECALLED_BYTES = 64 * 1024 * 1024
 #: How long a gateway that stops waits for what is not stored yet.
 STOP_LIMIT_S = 5.0
 #: How long a background response with `store: false` can be fetched.
@@ -41,23 +43,26 @@ _UPDATE = """
 UPDATE inference_storedresponse SET status = %s, response = %s, size_bytes = octet_length(input) + %s
 WHERE id = %s AND status IN ('queued', 'in_progress')
 """
-_COLUMNS = "id, previous, status, background, continuable, gateway, response, input"
+# of what is too much at once only the rest of the row is read
+_WITHIN = "sum(size_bytes) OVER () <= %(most)s"
+_COLUMNS = f"""id, previous, status, background, continuable, gateway,
+  CASE WHEN {_WITHIN} THEN response ELSE '' END, CASE WHEN {_WITHIN} THEN input ELSE '' END"""
 _FIND = f"""
 SELECT {_COLUMNS} FROM inference_storedresponse
-WHERE id = ANY(%s) AND account_id = %s AND expires_at > clock_timestamp()
+WHERE id = ANY(%(ids)s) AND account_id = %(account)s AND expires_at > clock_timestamp()
 """  # noqa: S608 - columns of ours
 _CHAIN = f"""
 WITH RECURSIVE chain AS (
-  SELECT 0 AS depth, {_COLUMNS} FROM inference_storedresponse
+  SELECT 0 AS depth, id, previous AS parent FROM inference_storedresponse
   WHERE id = %(id)s AND account_id = %(account)s AND continuable AND expires_at > clock_timestamp()
 UNION ALL
-  SELECT depth + 1, {", ".join(f"r.{column}" for column in _COLUMNS.split(", "))}
-  FROM chain JOIN inference_storedresponse r ON r.id = chain.previous
+  SELECT depth + 1, r.id, r.previous FROM chain JOIN inference_storedresponse r ON r.id = chain.parent
   WHERE r.account_id = %(account)s AND r.continuable AND r.expires_at > clock_timestamp()
 )
-SELECT {_COLUMNS} FROM chain ORDER BY depth DESC
+SELECT {_COLUMNS} FROM chain JOIN inference_storedresponse USING (id) ORDER BY depth DESC
 """  # noqa: S608
 _IS_THERE = "SELECT EXISTS (SELECT 1 FROM inference_storedresponse WHERE id = %s)"
+_REMOVE = "DELETE FROM inference_storedresponse WHERE id = %s"
 _DELETE = """
 DELETE FROM inference_storedresponse
 WHERE id = %s AND account_id = %s AND expires_at > clock_timestamp() RETURNING status, gateway
@@ -101,8 +106,11 @@ class NewResponse:
 class ResponseStore:
     """`max_bytes` bounds what a response holds in its input, `days` how long it is kept."""
 
-    def __init__(self, database_url: str, *, days: int, max_bytes: int) -> None:
+    def __init__(
+        self, database_url: str, *, days: int, max_bytes: int, most_recalled_bytes: int = MOST_RECALLED_BYTES
+    ) -> None:
         self.max_bytes = max_bytes
+        self.most_recalled_bytes = most_recalled_bytes
         self._kept_for = timedelta(days=days)
         self._pool = AsyncConnectionPool(
             database_url,
@@ -171,6 +179,15 @@ class ResponseStore:
             except (*OUTAGE, PoolTimeout):
                 await asyncio.sleep(RETRY_PERIOD_S)
 
+    async def remove(self, response: UUID) -> None:
+        """Take back a response that never began, however long the database takes."""
+        while True:
+            try:
+                await self._execute(_REMOVE, (response,))
+                return
+            except (*OUTAGE, PoolTimeout):
+                await asyncio.sleep(RETRY_PERIOD_S)
+
     async def is_there(self, response: UUID) -> bool:
         """Whether nobody has deleted it. Raises Refusal (503)."""
         ((there,),) = await self._ask(_IS_THERE, (response,))
@@ -200,12 +217,25 @@ class ResponseStore:
         return next(iter(await self.find_all([response], account_pk)), None)
 
     async def find_all(self, responses: Collection[UUID], account_pk: int) -> list[Stored]:
-        return [Stored(*row) for row in await self._ask(_FIND, (list(responses), account_pk))] if responses else []
+        """Raises Refusal (400) too, where they are too much at once."""
+        return await self._read("input", _FIND, ids=list(responses), account=account_pk) if responses else []
 
     async def chain(self, response: UUID, account_pk: int) -> list[Stored]:
-        """A response and all that it continues, the oldest first; empty if any of them is not there to be read."""
-        rows = [Stored(*row) for row in await self._ask(_CHAIN, {"id": response, "account": account_pk})]
+        """A response and all that it continues, the oldest first; empty if any of them is not there to be read.
+
+        Raises Refusal (400) too, where they are too much at once.
+        """
+        rows = await self._read("previous_response_id", _CHAIN, id=response, account=account_pk)
         return rows if rows and rows[0].previous is None else []
+
+    async def _read(self, param: str, statement: str, **values: object) -> list[Stored]:
+        rows = [Stored(*row) for row in await self._ask(statement, {**values, "most": self.most_recalled_bytes})]
+        if rows and not rows[0].response:
+            raise self.too_much(param)
+        return rows
+
+    def too_much(self, param: str) -> Refusal:
+        return invalid(f"`{param}` refers to more than {self.most_recalled_bytes} bytes of stored responses.", param)
 
     async def delete(self, response: UUID, account_pk: int) -> tuple[str, str] | None:
         """Delete a response; its status and gateway, None where there was none."""

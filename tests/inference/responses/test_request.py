@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -297,6 +298,8 @@ RESULT = {"type": "function_call_output", "call_id": "a", "output": "x"}
         ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice.name"),
         ({"tools": [WEATHER], "tool_choice": {"type": "file_search"}}, "tool_choice.type"),
         ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.tools"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "custom"}]}}, "tool_choice.tools[0].name"),
+        ({"repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"text": {"format": {"type": "yaml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name"),
@@ -317,6 +320,36 @@ def test_a_wrong_field_is_400_and_named(fields: dict[str, object], param: str) -
 def test_deep_nesting_is_400_or_ignored(place: str, depth: int) -> None:
     raw = b'{"model":"m","input":"x","%s":%s%s}' % (place.encode(), b"[" * depth, b"]" * depth)
     assert refusal_of(raw).status == 400
+
+
+def nested(levels: int, inmost: object) -> object:
+    for _ in range(levels):
+        inmost = {"type": "namespace", "name": "n", "tools": [inmost]}
+    return inmost
+
+
+@pytest.mark.parametrize("levels", [70, 300])
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ("input[0]", lambda deep: {"input": [{"role": "user", "content": "x", "note": deep}]}),
+        ("tools[1]", lambda deep: {"tools": [WEATHER, deep]}),
+        ("tool_choice", lambda deep: {"tool_choice": {"type": "allowed_tools", "tools": [deep]}}),
+        ("text.format.schema", lambda deep: {"text": {"format": {"type": "json_schema", "name": "n", "schema": deep}}}),
+    ],
+)
+def test_what_is_written_out_again_is_not_deep(
+    place: str, fields: Callable[[object], dict[str, object]], levels: int
+) -> None:
+    """Else it is read, generated for and paid, and cannot be stored or told."""
+    refused = refusal_of(body(**fields(nested(levels, WEATHER))))
+    assert (refused.status, refused.param) == (400, place)
+
+
+def test_what_is_long_is_not_deep() -> None:
+    schema = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(200)}}
+    tool = {**WEATHER, "strict": False, "parameters": schema}
+    assert len(tools_of(request(tools=[tool])).tools) == 1
 
 
 def test_a_missing_model_has_its_own_code() -> None:

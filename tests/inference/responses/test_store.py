@@ -136,6 +136,39 @@ async def test_what_has_no_end_to_continue_is_refused(store: ResponseStore, stat
     assert (refusal.status, refusal.param, refusal.code) == (400, "previous_response_id", None)
 
 
+async def test_what_is_remembered_at_once_is_bounded(fresh_database: str) -> None:
+    """A short body may refer to a great deal of what was stored, and to the same of it again and again."""
+    small = ResponseStore(fresh_database, days=30, max_bytes=10_000, most_recalled_bytes=3_000)
+    await small.start()
+    account = await an_account("team")
+    turns: list[NewResponse] = []
+    for number in range(12):
+        turns.append(a_turn(number, account, turns[-1].id if turns else None))
+        await small.save_in_time(turns[-1])
+    assert len((await continued(small, account, turns[2].id)).messages) > 3
+    too_long = await refused(continued(small, account, turns[-1].id))
+    assert (too_long.status, too_long.param) == (400, "previous_response_id")
+
+    async def refer(to: list[NewResponse], times: int = 1) -> Any:
+        ids = [json.loads(turn.input)[0]["id"] for turn in to] * times
+        draft = parse(body(input=[{"type": "item_reference", "id": id_} for id_ in ids]))
+        return await recall(small, principal(account), draft)
+
+    assert (await refer(turns[:1], times=2)).referred_bytes == 2 * (await refer(turns[:1])).referred_bytes
+    for many in (refer(turns), refer(turns[:1], times=40)):
+        too_much = await refused(many)
+        assert (too_much.status, too_much.param) == (400, "input")
+    await small.stop()
+
+
+async def test_what_is_kept_to_be_fetched_cannot_be_referred_to(store: ResponseStore) -> None:
+    account = await an_account("team")
+    fleeting = replace(a_turn(0, account, None), continuable=False)
+    await store.save_in_time(fleeting)
+    draft = parse(body(input=[{"type": "item_reference", "id": json.loads(fleeting.input)[0]["id"]}]))
+    assert (await recall(store, principal(account), draft)).referred == {}
+
+
 async def test_a_response_ends_once(store: ResponseStore) -> None:
     account = await an_account("team")
     turn = replace(a_turn(0, account, None), status="queued", background=True, gateway="g")
