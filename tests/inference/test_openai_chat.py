@@ -344,7 +344,7 @@ CUSTOM_FORMAT = "tools[0].custom.format"
         ({"tools": [{"type": "function", "function": {"name": "a" * 65}}]}, "tools[0].function.name"),
         ({"tools": [{"function": {"name": "f", "parameters": []}}]}, "tools[0].function.parameters"),
         ({"tools": [{"function": {"name": "f", "strict": 1}}]}, "tools[0].function.strict"),
-        ({"tools": [TOOLS[1], TOOLS[1]]}, "tools[1]"),
+        ({"tools": [TOOLS[1], TOOLS[1]]}, "tools[1].function.name"),
         ({"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "x"}}}]}, CUSTOM_FORMAT + ".type"),
         (
             {"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "grammar"}}}]},
