@@ -16,11 +16,16 @@ Fields = TypeVar("Fields")
 _PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*?)(?:\[\.\.\.\][^`]*)?`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"\AObject missing required field `(?P<name>\w+)`\Z")
 _BYTE = re.compile(r"\(byte (\d+)\)")
+#: With the beginning of its value, which may be a text that is cut off.
+_LAST_KEY = re.compile(rb'"(\w+)"\s*+:[^"]*+(?:"(?:[^"\\]|\\.)*+)?\Z', re.DOTALL)
+#: An escape, `half` where it is a surrogate without its other one.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 #: Objects and arrays in each other, in what is stored and told again. Everybody on the way reads it by recursion.
 DEEPEST = 128
 _anything = msgspec.json.Decoder(Any)
-
-_LAST_KEY = re.compile(rb'"(\w+)"\s*:[^"]*\Z')
 
 
 def decode_object(body: bytes, decoder: msgspec.json.Decoder[Fields]) -> Fields:
@@ -82,6 +87,15 @@ def _wrong_field(message: str, at: str = "") -> Refusal:
 def _malformed(body: bytes, message: str) -> Refusal:
     """Broken JSON (NaN, say) has no path; the last key before the fault is what its author looks for."""
     at = _BYTE.search(message)
-    key = _LAST_KEY.search(body[: int(at[1])]) if at else None
+    place = int(at[1]) if at else None
+    half = _half_of_a_pair(body)
+    if half is not None and (place is None or half < place):
+        place, message = half, "a `\\u` escape is one half of a surrogate pair, which is no character"
+    key = None if place is None else _LAST_KEY.search(body[:place])
     name = key[1].decode() if key else None
     return invalid(f"The request body is not valid JSON{f' at `{name}`' if name else ''}: {message}", name)
+
+
+def _half_of_a_pair(body: bytes) -> int | None:
+    """The place of the first one, of which the decoder itself says many things: that the body is cut off, say."""
+    return next((escape.start() for escape in _ESCAPE.finditer(body) if escape["half"]), None)

@@ -33,7 +33,8 @@ def tool_use(
             continue
         one = _custom(tool.custom, f"{place}.custom") if tool.type == "custom" else _function(tool.function, place)
         if one.name in offered:
-            raise invalid(f"`{place}.{tool.type}.name`: there are two tools named `{one.name}`.", place)
+            at = f"{place}.{tool.type}.name"
+            raise invalid(f"`{at}`: there are two tools named `{one.name}`.", at)
         offered[one.name] = one
     if not isinstance(choice, ToolChoice):
         if choice == "required" and not offered:

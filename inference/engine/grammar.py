@@ -234,4 +234,7 @@ def _unpacked(bits: bytes, vocabulary: int) -> torch.Tensor:
 
 
 def _sentence(matcher: LLMatcher) -> str:
-    return f"The grammar is not supported: {str(matcher.get_error()).splitlines()[0][:300]}"
+    """Of several lines the first one says what is wrong, unless it only announces the last."""
+    first, *others = str(matcher.get_error()).splitlines()
+    told = f"{first} {others[-1]}" if others and first.endswith(":") else first
+    return f"The grammar is not supported: {told[:300]}"

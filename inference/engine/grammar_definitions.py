@@ -7,7 +7,7 @@ from typing import Any
 
 from llguidance import LLMatcher
 
-from inference.engine import multiples
+from inference.engine import multiples, patterns
 from inference.engine.grammar import GrammarError
 from inference.grammars import Grammar, JsonObject, JsonSchema, Regex
 
@@ -42,7 +42,7 @@ def definition(grammar: Grammar) -> str:
 
 
 def json_schema(schema: str, *, strict: bool) -> str:
-    text = json.dumps(checked_schema(schema))
+    text = json.dumps(checked_schema(schema, strict=strict))
     try:
         return str(LLMatcher.grammar_from_json_schema(text, overrides=options(strict=strict)))
     except ValueError as fault:
@@ -55,14 +55,21 @@ def lark(text: str) -> str:
     return str(LLMatcher.grammar_from_lark(_short(text)))
 
 
-def checked_schema(schema: str) -> dict[str, Any]:
-    """A schema that was sent as JSON. Raises GrammarError where it is no object, or nested too deeply to be written."""
+def checked_schema(schema: str, *, strict: bool) -> dict[str, Any]:
+    """A schema that was sent as JSON, without the patterns that cannot be enforced.
+
+    Raises GrammarError where it is no object, or nested too deeply to be written, and for such a pattern if `strict`.
+    """
     try:
         read = json.loads(schema)
         if not isinstance(read, dict):
             raise GrammarError("The schema is no JSON object.")
         if multiples.states(read) > _MOST_REMAINDERS:
             raise GrammarError("The numbers of `multipleOf` are too large for a grammar, or have too little in common.")
+        if strict and (found := next(patterns.beyond_grammars(read), None)):
+            keyword, pattern = found
+            raise GrammarError(f"The `{keyword}` {pattern[:200]!r} cannot be enforced: it looks around or refers back.")
+        patterns.leave_out(read)
         json.dumps(read)
     except RecursionError:
         raise GrammarError("The schema is nested too deeply.") from None

@@ -98,7 +98,7 @@ def _tools(tools: Sequence[Tool], calls: Calls, *, exact: bool) -> Iterator[str]
 
 
 def _parameters(tool: Tool) -> str:
-    read: dict[str, Any] = checked_schema(tool.parameters)
+    read: dict[str, Any] = checked_schema(tool.parameters, strict=tool.strict)
     types = read.get("type", "object")
     if types != "object" and not (isinstance(types, list) and "object" in types):
         raise GrammarError(f"The parameters of the tool {tool.name!r} are no schema of an object.")

@@ -186,6 +186,43 @@ def test_keywords_that_cannot_be_enforced_are_named_when_strict_and_left_out_oth
     assert text in {"1", "2", "3"}
 
 
+#: That of zod for a mail address, and what else JavaScript's regular expressions have and a grammar has not.
+BEYOND_GRAMMARS = [r"^(?!\.)(?!.*\.\.)[a-z]+@[a-z]+$", r"(?<=a)b", r"(a|b)\1", r"\bword\b", r"^\cJ$"]
+
+
+@pytest.mark.parametrize("pattern", BEYOND_GRAMMARS)
+def test_a_pattern_beyond_grammars_is_named_when_strict_and_left_out_otherwise(
+    grammars: Grammars, pattern: str
+) -> None:
+    schema = {"type": "object", "properties": {"pattern": {"type": "string", "pattern": pattern, "maxLength": 3}}}
+    schema |= {"required": ["pattern"], "additionalProperties": False}
+    with pytest.raises(GrammarError, match="`pattern`"):
+        grammars.compile(schema_of(schema, strict=True))
+    [text] = write([row_of(grammars.compile(schema_of(schema, strict=False)))])
+    assert len(json.loads(text)["pattern"]) <= 3, "all but the pattern is kept to"
+
+
+def test_names_with_a_pattern_beyond_grammars_are_any_where_nobody_was_strict(grammars: Grammars) -> None:
+    schema = {"type": "object", "patternProperties": {"^(?=x)": {}}, "additionalProperties": False, "minProperties": 1}
+    with pytest.raises(GrammarError, match="patternProperties"):
+        grammars.compile(schema_of(schema, strict=True))
+    [text] = write([row_of(grammars.compile(schema_of(schema, strict=False)))])
+    assert json.loads(text)
+
+
+def test_a_pattern_that_is_data_or_only_looks_odd_stays(grammars: Grammars) -> None:
+    schema = {"const": {"pattern": "(?=a)"}}
+    [text] = write([row_of(grammars.compile(schema_of(schema, strict=True)))])
+    assert json.loads(text) == schema["const"]
+    [text] = write([row_of(grammars.compile(schema_of({"pattern": r"^\\b[(?=]{2}$", "type": "string"}, strict=True)))])
+    assert re.fullmatch(r"\\b[(?=]{2}", json.loads(text))
+
+
+def test_a_pattern_that_is_none_is_refused_with_what_is_wrong_with_it(grammars: Grammars) -> None:
+    with pytest.raises(GrammarError, match="unclosed group"):
+        grammars.compile(schema_of({"type": "string", "pattern": "("}, strict=False))
+
+
 @pytest.mark.parametrize(
     "definition",
     [

@@ -344,7 +344,7 @@ CUSTOM_FORMAT = "tools[0].custom.format"
         ({"tools": [{"type": "function", "function": {"name": "a" * 65}}]}, "tools[0].function.name"),
         ({"tools": [{"function": {"name": "f", "parameters": []}}]}, "tools[0].function.parameters"),
         ({"tools": [{"function": {"name": "f", "strict": 1}}]}, "tools[0].function.strict"),
-        ({"tools": [TOOLS[1], TOOLS[1]]}, "tools[1]"),
+        ({"tools": [TOOLS[1], TOOLS[1]]}, "tools[1].function.name"),
         ({"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "x"}}}]}, CUSTOM_FORMAT + ".type"),
         (
             {"tools": [{"type": "custom", "custom": {"name": "p", "format": {"type": "grammar"}}}]},
@@ -478,3 +478,28 @@ def test_what_is_not_a_json_object_is_400(raw: bytes) -> None:
 def test_not_a_number_is_refused_and_named() -> None:
     refused = refusal_of(body()[:-1] + b',"temperature":NaN}')
     assert (refused.status, refused.param) == (400, "temperature")
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        (r'{"model": "m", "messages": [{"role": "user", "content": "a \\\" \ud83d"}]}', "content"),
+        (
+            r'{"model": "m", "messages": [{"role": "user", "content": "\ud83d\ude00 \ude00 b", "name": "n"}], "n": 1}',
+            "content",
+        ),
+        (r'{"model": "m", "messages": [], "user": "\uD83Dx"}', "user"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named_for_what_it_is(text: str, param: str) -> None:
+    """Clients that cut texts by their UTF-16 units send it."""
+    refusal = refusal_of(text.encode())
+    assert (refusal.status, refusal.param) == (400, param)
+    assert "surrogate" in refusal.message
+
+
+def test_what_only_looks_like_half_of_a_pair_is_not_blamed() -> None:
+    fine = r'"\\ud83d \ud83d\ude00"'
+    refusal = refusal_of(f'{{"model": "m", "user": {fine}, "n": NaN, "top_k": "\\ud83d"}}'.encode())
+    assert refusal.param == "n"
+    assert "surrogate" not in refusal.message

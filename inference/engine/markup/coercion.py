@@ -35,9 +35,7 @@ class Schemas:
         Without a schema, or one that says nothing of it, the type is guessed from the text.
         """
         schema = self._schema(tool)
-        properties = _resolved(schema, schema).get("properties")
-        own = properties.get(argument) if isinstance(properties, dict) else None
-        types = _types(own, schema) or _GUESSED
+        types = _types(_of_property(argument, _resolved(schema, schema)), schema) or _GUESSED
         found = (json_of(text, type_) for type_ in types if type_ != "string")
         return next((value for value in found if value is not None), _string(text))
 
@@ -68,6 +66,12 @@ def json_of(text: str, type_: str) -> str | None:
             with suppress(BrokenError):
                 found = compact(stripped)
     return found
+
+
+def _of_property(name: str, schema: dict[str, Any]) -> Any:
+    """What an object's schema says of one of its values: by its name, else as of all others."""
+    properties, others = schema.get("properties"), schema.get("additionalProperties")
+    return properties.get(name, others) if isinstance(properties, dict) else others
 
 
 def _types(schema: Any, root: dict[str, Any]) -> list[str]:

@@ -69,6 +69,17 @@ def test_a_value_is_of_a_type_that_its_schema_allows_or_stays_text(schema: Any, 
     assert coerced(schema, text, **{"$defs": {"point": POINT, "round": {"$ref": "#/$defs/round"}}}) == value
 
 
+def test_a_value_whose_name_the_schema_does_not_list_is_what_it_says_of_all_others() -> None:
+    assert coerced(None, "5", additionalProperties={"type": "string"}) == "5"
+    assert (
+        coerced(None, "5", additionalProperties={"$ref": "#/$defs/text"}, **{"$defs": {"text": {"type": "string"}}})
+        == "5"
+    )
+    assert coerced({"type": "integer"}, "5", additionalProperties={"type": "string"}) == 5
+    assert coerced(None, "5", additionalProperties=True) == 5
+    assert coerced(None, "5", additionalProperties=False) == 5
+
+
 def test_a_schema_that_refers_to_itself_many_times_is_read_once() -> None:
     assert coerced({"anyOf": [{"$ref": "#/properties/x"}] * 50 + [{"type": "integer"}]}, "1") == 1
 
