@@ -8,12 +8,12 @@ from collections.abc import Iterable
 def presented_secret(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """The secret among these headers (names in lower case). If both come only `x-api-key` is judged.
 
-    An empty bearer, or another scheme, counts as no key.
+    An empty one of either, or another scheme, counts as no key: it is how a client is told to use the other header.
     """
     bearer = None
     for name, value in headers:
-        if name == b"x-api-key":
-            return value.strip() or None
+        if name == b"x-api-key" and (secret := value.strip()):
+            return secret
         if name == b"authorization":
             scheme, _, secret = value.strip().partition(b" ")
             if scheme.lower() == b"bearer":

@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helexa.settings")
 
+import structlog
 from django.core.asgi import get_asgi_application
 
 django_application: Any = get_asgi_application()  # its types are narrower than what ASGI servers hand it
@@ -23,6 +24,8 @@ from inference.gateway.envelopes import envelope_of  # noqa: E402
 from inference.gateway.exchange import CORS, new_request_id  # noqa: E402
 from inference.gateway.runtime import Gateway  # noqa: E402
 from inference.refusals import Refusal  # noqa: E402
+
+log = structlog.get_logger(__name__)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -46,7 +49,7 @@ class Application:
         elif scope["path"] == "/health":
             await self._health(scope, send)
         else:
-            await django_application(scope, receive, with_request_id(send))
+            await django_application(scope, receive, with_request_id(scope, send))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -85,7 +88,7 @@ class Application:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
-        send = with_request_id(send)
+        send = with_request_id(scope, send)
         await send(
             {"type": "http.response.start", "status": 200 if live or health["ready"] else 503, "headers": headers}
         )
@@ -97,14 +100,16 @@ class Application:
             await self._gateway.drain()
 
 
-def with_request_id(send: Send) -> Send:
-    """Every answer names the request, by an id of ours."""
-    request_id = new_request_id().encode()
-    named = [(b"x-request-id", request_id), (b"request-id", request_id)]
+def with_request_id(scope: Scope, send: Send) -> Send:
+    """Every answer names the request, by an id of ours that is in the log as well."""
+    request_id = new_request_id()
 
     async def send_with_id(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *named]}
+            message = {**message, "headers": [*message.get("headers", []), *_named(request_id)]}
+            log.debug(
+                "request", request=request_id, method=scope["method"], path=scope["path"], status=message["status"]
+            )
         await send(message)
 
     return send_with_id
@@ -113,11 +118,16 @@ def with_request_id(send: Send) -> Send:
 def render_error(status: int, path: str, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of an error that the server makes itself, before any application saw the request."""
     request_id = new_request_id()
-    named = [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
+    named = _named(request_id)
+    log.debug("request", request=request_id, path=path, status=status)
     if path == "/v1" or path.startswith("/v1/"):
         body = envelope_of(path, []).envelope(Refusal(message, status=status), request_id)
         return [(b"content-type", b"application/json"), *named, *CORS], body
     return [(b"content-type", b"text/plain; charset=utf-8"), *named], f"{message}\n".encode()
+
+
+def _named(request_id: str) -> list[tuple[bytes, bytes]]:
+    return [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
 
 
 application = Application()

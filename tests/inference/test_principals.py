@@ -150,6 +150,9 @@ async def test_the_last_use_is_written_down(watched: Watched) -> None:
         ([(b"x-api-key", b"xyz")], b"xyz"),
         ([(b"authorization", b"Bearer abc"), (b"x-api-key", b"xyz")], b"xyz"),
         ([(b"x-api-key", b"xyz"), (b"authorization", b"Bearer abc")], b"xyz"),
+        ([(b"x-api-key", b" "), (b"authorization", b"Bearer abc")], b"abc"),
+        ([(b"authorization", b"Bearer abc"), (b"x-api-key", b"")], b"abc"),
+        ([(b"x-api-key", b"")], None),
     ],
 )
 def test_the_secret_a_client_presents(headers: list[tuple[bytes, bytes]], secret: bytes | None) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
 
-from tests.stack.running import Key, Stack
+from tests.stack.running import PATIENCE_S, Key, Stack, wait_until
 
 PATHS = [
     ("POST", "/v1/chat/completions"),
@@ -25,6 +29,41 @@ def test_every_answer_names_its_request_by_both_names_and_may_be_read_anywhere(
     assert headers["x-request-id"].startswith("req_")
     assert headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "length", "status"),
+    [
+        ("GET", "/v1/models", "0", 200),
+        ("POST", "/v1/messages", "0", 400),
+        ("POST", "/v1/messages", "1000000000", 413),
+        ("POST", "/v1/messages", "many", 400),
+        ("OPTIONS", "/v1/messages", "0", 204),
+        ("GET", "/health", "0", 200),
+        ("GET", "/no-such-page", "0", 404),
+        ("HEAD", "/", "0", 200),
+    ],
+)
+def test_every_request_is_found_in_the_logs_by_its_name(
+    stack: Stack, server: str, key: Key, method: str, path: str, length: str, status: int
+) -> None:
+    connection = HTTPConnection(urlsplit(stack.gateways[server]).netloc, timeout=PATIENCE_S)
+    connection.putrequest(method, path)
+    for name, value in {**key.headers, "content-length": length}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == status
+    request_id = answer.headers["request-id"]
+    connection.close()
+
+    def logged() -> bool:
+        lines = [line for line in stack.log(server).read_text().splitlines() if request_id in line]
+        return any(
+            json.loads(line).items() >= {"event": "request", "path": path, "status": status}.items() for line in lines
+        )
+
+    wait_until(logged, what="the line of the request")
 
 
 def test_a_browser_may_ask_first_without_a_key(url: str) -> None:
