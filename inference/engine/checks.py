@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from inference.engine.model import LoadedModel
 from inference.engine.rendering import RESERVED
 from inference.events import Failed
-from inference.requests import GenerationRequest
+from inference.requests import GenerationRequest, Sampling
 
 #: The most top log-probabilities of one token, of answer or prompt; OpenAI's bound.
 MOST_TOP_LOGPROBS = 20
@@ -42,6 +42,7 @@ def invalid(param: str, message: str) -> Failed:
 
 def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
     sampling = request.sampling
+    yield from _out_of_range(sampling)
     if request.n < 1:  # nothing would ever end it
         yield invalid("n", f"`n` is {request.n}, but must be 1 or more.")
     if request.sequences > MOST_SEQUENCES:
@@ -63,6 +64,12 @@ def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
                 yield invalid(field, f"`{field}` names token {token}, but this model's are 0 to {width - 1}.")
     for field in sorted(RESERVED & request.template_kwargs.keys()):
         yield invalid("chat_template_kwargs", f"`chat_template_kwargs` may not set `{field}`.")
+    for field, top in {"top_logprobs": sampling.logprobs, "logprobs": request.prompt_logprobs}.items():
+        if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
+            yield invalid(field, f"`{field}` is {top}, but must be 0 to {MOST_TOP_LOGPROBS}.")
+
+
+def _out_of_range(sampling: Sampling) -> Iterator[Failed]:
     for token, bias in sampling.logit_bias.items():
         if not abs(bias) <= _MOST:
             yield invalid("logit_bias", f"`logit_bias` of token {token} is {bias:g}, but must be -1000 to 1000.")
@@ -70,6 +77,3 @@ def _refusals(request: GenerationRequest, *, width: int) -> Iterator[Failed]:
         value = getattr(sampling, field)
         if not least <= value <= most:
             yield invalid(field, f"`{field}` is {value:g}, but must be {least:g} to {most:g}.")
-    for field, top in {"top_logprobs": sampling.logprobs, "logprobs": request.prompt_logprobs}.items():
-        if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
-            yield invalid(field, f"`{field}` is {top}, but must be 0 to {MOST_TOP_LOGPROBS}.")
