@@ -55,6 +55,11 @@ def fuse(
     return quant_of(borrowed.get_output_embeddings())
 
 
+def is_fused(network: PreTrainedModel) -> bool:
+    """Whether its decoder layers were known and replaced."""
+    return isinstance(network.forward, FusedForward)
+
+
 class _Said:
     """Tells how many of all bytes are read, when that is another number of MB."""
 

@@ -25,4 +25,6 @@ def is_disk_full(fault: BaseException) -> bool:
 def first_sentence(fault: BaseException) -> str:
     """What a library said, short enough for an error of one sentence."""
     said = str(fault).strip().split("\n")[0].split(". ")[0].rstrip(".")
+    if isinstance(fault, KeyError) and said:  # says the key and nothing else
+        return f"{said} is not known"
     return said or type(fault).__name__

@@ -14,9 +14,11 @@ from inference.engine import weights
 from inference.engine.attention import UnsupportedAttentionError
 from inference.engine.attention_probe import attention_for
 from inference.engine.blocks import BLOCK_TOKENS
+from inference.engine.comparison import compare
 from inference.engine.cuda_recording import CudaRecord
 from inference.engine.device_memory import free_bytes
 from inference.engine.facts import maximum_context_tokens
+from inference.engine.fusion import is_fused
 from inference.engine.key_values import bytes_per_token
 from inference.engine.limits import pool_bytes
 from inference.engine.loading import LoadError, Progress, silent
@@ -69,6 +71,8 @@ def ready_runner(
             raise LoadError(f"No memory of {device} is left for the context of {folder.name}: unload another model.")
         runner = _runner(network, tokens, places)
         trial = try_out(runner, most_tokens=maximum_context_tokens(network.config))
+        if not is_fused(network):
+            compare(runner)
     return Ready(runner, parameters, held_in, trial.prefill_rate)
 
 

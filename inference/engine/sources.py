@@ -15,7 +15,11 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def folder_of(source: str, *, cache: Path, progress: Progress) -> Path:
     """The folder to load from; downloads or converts first where that is needed. Touches no device."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as fault:  # a name that is too long, say
+        raise LoadError(f"There is no folder {source[:100]} ({fault.strerror}): give one that exists.") from fault
+    if is_folder:
         return _checked(path)
     if path.suffix == ".gguf":
         if not path.is_file():

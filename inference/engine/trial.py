@@ -15,7 +15,7 @@ from inference.engine.step import Forward
 
 
 class UnusualNetworkError(Exception):
-    """The network's layers do not compute their attention by ours."""
+    """The network does not compute here what it was made to."""
 
 
 class Trial(NamedTuple):
@@ -47,7 +47,8 @@ def _read(runner: Runner, tokens: int) -> Forward:
     try:
         table.reserve(0, tokens)
         logits, step = runner.run([Part([0] * tokens, 0, table, wanted=1)])
-        logits.argmax().item()  # a GPU is waited for
+        if not logits.amax().isfinite():  # a GPU is waited for
+            raise UnusualNetworkError("its weights make logits that are no numbers")
         return step
     finally:
         table.release()

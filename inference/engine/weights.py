@@ -44,11 +44,18 @@ def read_network(
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
         parameters = network.num_parameters()
         # transformers would fill these with random numbers.
         if missing := sorted(report["missing_keys"]):
             raise LoadError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: fetch the model again.")
+        if other := sorted(report["mismatched_keys"]):
+            name, here, wanted = other[0]
+            raise LoadError(
+                f"{folder} has weights of other sizes than its config.json says, {name} among them: "
+                f"{tuple(here)} instead of {tuple(wanted)}."
+            )
         with torch.inference_mode():
             quant = fuse(network.eval(), device, progress=progress, quant=quant)
     except (torch.OutOfMemoryError, MemoryError) as fault:
@@ -56,6 +63,8 @@ def read_network(
     except (torch.AcceleratorError, LoadError):
         raise
     except Exception as fault:
+        if isinstance(fault, KeyError) and fault.args == (attention.NAME,):
+            raise LoadError(f"{folder.name} cannot be served: its layers have an attention of their own.") from fault
         raise LoadError(f"{folder.name} cannot be loaded ({first_sentence(fault)}).") from fault
     return Weights(network, parameters, quant)
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from transformers import (
+    DiffLlamaConfig,
+    DiffLlamaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTJConfig,
+    GPTJForCausalLM,
+    PreTrainedModel,
+)
 
 from inference.engine import Engine, LoadError
 from inference.engine.limits import Limit
@@ -16,7 +26,7 @@ from inference.policies import ContextPolicy
 from inference.requests import GenerationRequest
 from tests.engine.conftest import request_for, text_of
 from tests.engine.gguf_file import write_gguf
-from tests.models import tiny_model
+from tests.models import tiny_model, tiny_tokenizer
 
 
 def load_fails(engine: Engine, source: Path | str) -> str:
@@ -129,6 +139,7 @@ def test_a_broken_gguf_file_says_so_and_leaves_nothing_behind(tmp_path: Path) ->
 
 def test_a_folder_that_is_missing(engine: Engine, tmp_path: Path) -> None:
     assert "There is no folder" in load_fails(engine, tmp_path / "nowhere")
+    assert "There is no folder" in load_fails(engine, "a" * 5000)
 
 
 def test_a_gguf_file_that_is_missing(engine: Engine, tmp_path: Path) -> None:
@@ -179,6 +190,59 @@ def test_an_architecture_that_is_unknown_or_brings_its_own_code(
     (folder / "config.json").write_text(json.dumps(config | change))
     (folder / "code.py").write_text("raise SystemExit('this must never run')")
     load_fails(engine, folder)
+
+
+def _changed(folder: Path, **change: object) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    return folder
+
+
+def test_weights_of_other_sizes_than_the_configuration_says(engine: Engine, tmp_path: Path) -> None:
+    folder = _changed(tiny_model(tmp_path / "m"), vocab_size=100)
+    assert "weights of other sizes than its config.json says, lm_head.weight among them" in load_fails(engine, folder)
+
+
+def test_weights_that_are_no_numbers(engine: Engine, tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "its weights make logits that are no numbers" in load_fails(engine, folder)
+
+
+def test_what_a_library_does_not_know_is_said_in_words(engine: Engine, tmp_path: Path) -> None:
+    assert "('mystery' is not known)" in load_fails(engine, _changed(tiny_model(tmp_path / "m"), hidden_act="mystery"))
+
+
+def _saved(network: PreTrainedModel, folder: Path) -> Path:
+    network.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+_SIZES: dict[str, Any] = {"vocab_size": 384, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+
+
+def test_layers_that_are_not_known_are_served_where_they_compute_the_same(tmp_path: Path) -> None:
+    network = GPT2LMHeadModel(GPT2Config(**_SIZES, n_embd=64, n_layer=2, n_head=4, initializer_range=0.2))
+    engine = Engine("cpu", kv_tokens=512)
+    assert engine.load("other", str(_saved(network, tmp_path / "m"))).architecture == "GPT2LMHeadModel"
+    engine.close()
+
+
+def test_layers_that_compute_something_else_with_our_attention(engine: Engine, tmp_path: Path) -> None:
+    """These call it twice in a layer, each time with other values, of which only the last would be remembered."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    network = DiffLlamaForCausalLM(DiffLlamaConfig(**_SIZES, **sizes, num_key_value_heads=2, initializer_range=0.2))
+    assert "computes something else than with its own" in load_fails(engine, _saved(network, tmp_path / "m"))
+
+
+def test_layers_that_cannot_be_told_to_use_our_attention(engine: Engine, tmp_path: Path) -> None:
+    network = GPTJForCausalLM(GPTJConfig(**_SIZES, n_embd=64, n_layer=2, n_head=4, rotary_dim=16))
+    assert "cannot be served: its layers have an attention of their own" in load_fails(
+        engine, _saved(network, tmp_path / "m")
+    )
 
 
 def test_an_engine_that_is_closed_loads_nothing(endless: Path) -> None:
