@@ -1,10 +1,14 @@
-"""How many requests a model takes on, and for how long one waits (MISSION N13)."""
+"""How many requests a model takes on, for how long one waits, and the memory that it takes (MISSION N13, N15)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
+
+from inference.engine.device_memory import free_bytes
 from inference.engine.generation import Generation
+from inference.engine.model import LoadedModel
 from inference.events import Failed
 from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest
@@ -12,6 +16,9 @@ from inference.requests import GenerationRequest
 OVERDUE = "The request did not end within its time limit."
 
 _LONGEST_RETRY_AFTER_S = 120
+_MIB = 1024 * 1024
+#: What a GPU has to have free for a prompt to be read, where the operator says nothing (MISSION N15).
+_GPU_FLOOR_MB = 1500
 
 
 def refusal(policy: AdmissionPolicy, generation: Generation, here: Collection[Generation]) -> Failed | None:
@@ -57,6 +64,24 @@ def waited_too_long(policy: AdmissionPolicy, model_id: str, here: Collection[Gen
         {"model_id": model_id},
         retry_after_s=_retry_after_s(len(here) - policy.max_in_flight),
         status=503,
+    )
+
+
+def without_memory(policy: AdmissionPolicy, model: LoadedModel, device: torch.device) -> Failed | None:
+    """Why no prompt is read now, before the device is touched; None where there is memory. What the pool has counts."""
+    required_mb = policy.min_free_mb
+    if required_mb is None:
+        required_mb = _GPU_FLOOR_MB if device.type == "cuda" else 0
+    if required_mb <= 0:
+        return None
+    free_mb = (free_bytes(device) + model.runner.free_bytes) // _MIB
+    if free_mb >= required_mb:
+        return None
+    return Failed(
+        "insufficient_vram",
+        f"{free_mb} MiB of the device's memory are free, and {required_mb} are needed to read a prompt.",
+        {"free_mb": free_mb, "required_mb": required_mb, "model_id": model.id},
+        retry_after_s=5,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from inference.engine import batch, device_memory, queueing
+from inference.engine import batch, queueing
 from inference.engine.admission import grammar_field
 from inference.engine.batch import Outcome
 from inference.engine.generation import Generation
@@ -117,7 +117,7 @@ class Stepping:
 
     def _refuse_without_memory(self) -> None:
         for generation in self._scheduler.arrived:
-            refused = device_memory.refusal(self._admission, generation.model, generation.model.network.device)
+            refused = queueing.without_memory(self._admission, generation.model, generation.model.network.device)
             if refused is not None:
                 self._end(generation, refused)
 
