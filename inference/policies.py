@@ -22,7 +22,7 @@ class AdmissionPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContextPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the context of a model is derived from; see `inference.engine.limits`.
+    """What the context of a model is derived from; see `inference.engine.limits.limits`.
 
     A prompt is read within `target_prefill_s` at the measured speed, `assumed_prefill_rate` tokens per second until
     one is measured. On a GPU `headroom_mb` and `floor_mb` stay free beside weights and pool; on a CPU the pool takes

@@ -15,7 +15,7 @@ engine.close()
 
 from inference.engine.engine import Engine, ModelStatus
 from inference.engine.facts import ModelFacts
-from inference.engine.loading import LoadError, Progress
-from inference.engine.submissions import Load, Publish
+from inference.engine.progress import LoadError, Progress
+from inference.engine.requests.submissions import Load, Publish
 
 __all__ = ["Engine", "Load", "LoadError", "ModelFacts", "ModelStatus", "Progress", "Publish"]

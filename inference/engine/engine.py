@@ -11,18 +11,19 @@ from pathlib import Path
 
 import torch
 
-from inference.engine import kernel_caches, queueing
-from inference.engine.admission import admit, not_loaded, takes_long
+from inference.engine.device import kernel_caches
+from inference.engine.device.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.facts import ModelFacts
-from inference.engine.generation import Generation
-from inference.engine.limits import Limit
-from inference.engine.loaded_models import CLOSING, LoadedModels
-from inference.engine.loading import LoadError, Progress, silent
-from inference.engine.owner import DeviceOwner, OwnerClosedError, Result
-from inference.engine.scheduler import Scheduler
-from inference.engine.stepping import Stepping
-from inference.engine.submissions import Publish, Submissions
-from inference.engine.turns import Turns
+from inference.engine.limits.limits import Limit
+from inference.engine.loading.loaded_models import CLOSING, LoadedModels
+from inference.engine.progress import LoadError, Progress, silent
+from inference.engine.requests import queueing
+from inference.engine.requests.admission import admit, not_loaded, takes_long
+from inference.engine.requests.generation import Generation
+from inference.engine.requests.submissions import Publish, Submissions
+from inference.engine.requests.turns import Turns
+from inference.engine.scheduling.scheduler import Scheduler
+from inference.engine.scheduling.stepping import Stepping
 from inference.events import FINAL, Event, Failed, Finished
 from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, AdmissionPolicy, ContextPolicy
 from inference.requests import GenerationRequest

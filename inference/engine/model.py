@@ -10,11 +10,11 @@ from transformers import PreTrainedModel
 
 from inference.engine.facts import ModelFacts
 from inference.engine.families import Family
-from inference.engine.grammar import Grammars
-from inference.engine.limits import ModelLimits
-from inference.engine.prompts import Prompts
-from inference.engine.runner import Runner
-from inference.engine.vocabulary import Vocabulary
+from inference.engine.grammars.grammar import Grammars
+from inference.engine.limits.limits import ModelLimits
+from inference.engine.network.runner import Runner
+from inference.engine.prompts.prompts import Prompts
+from inference.engine.sampling.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from accounts.principals import Principal
-from inference.dialects import messages, messages_count, openai_chat, openai_completions
+from inference.dialects import chat, completions, messages
 from inference.dialects.dialect import Parse
+from inference.dialects.messages import count
 from inference.gateway import models_list
 from inference.gateway.call import call
 from inference.gateway.exchange import Exchange
@@ -44,13 +45,13 @@ def calls(dialect: str, parse: Parse) -> Endpoint:
 
 
 _PATHS: dict[str, Methods] = {
-    "/v1/chat/completions": {"POST": calls("openai-chat", openai_chat.parse)},
-    "/v1/completions": {"POST": calls("openai-completions", openai_completions.parse)},
+    "/v1/chat/completions": {"POST": calls("openai-chat", chat.parse)},
+    "/v1/completions": {"POST": calls("openai-completions", completions.parse)},
     "/v1/responses": {"POST": responses.create},
     "/v1/responses/input_tokens": {"POST": responses.count_input},
     "/v1/responses/compact": {"POST": responses.compact},
     "/v1/messages": {"POST": calls("anthropic", messages.parse)},
-    "/v1/messages/count_tokens": {"POST": calls("anthropic", messages_count.parse)},
+    "/v1/messages/count_tokens": {"POST": calls("anthropic", count.parse)},
     "/v1/models": {"GET": models_list.list_models, "HEAD": models_list.list_models},
 }
 #: Paths with an id in them, which the endpoint finds in `exchange.item_id`.

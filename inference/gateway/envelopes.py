@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inference.dialects import anthropic_errors, openai_errors
 from inference.dialects.dialect import Envelope
+from inference.dialects.messages import errors as anthropic_errors
+from inference.dialects.openai import errors as openai_errors
 
 
 def speaks_anthropic(path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -10,7 +10,9 @@ import msgspec
 from accounts.principals import Principal
 from fleet.catalogue import CatalogueEntry
 from fleet.routing import Location, locations, tightest_limit
-from inference.dialects import anthropic_models, codex_models, openai_models
+from inference.dialects.messages import models as anthropic_models
+from inference.dialects.openai import codex_models
+from inference.dialects.openai import models as openai_models
 from inference.gateway.bounds import prices_of
 from inference.gateway.envelopes import speaks_anthropic
 from inference.gateway.exchange import Exchange

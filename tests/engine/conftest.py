@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inference.engine import Engine
-from inference.engine.owner import OwnerClosedError
+from inference.engine.device.owner import OwnerClosedError
 from inference.events import FINAL, Event, Failed, Finished, Text
 from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling

@@ -22,10 +22,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from inference.engine.attention import NAME
-from inference.engine.blocks import BlockTable
-from inference.engine.fusion import fuse
-from inference.engine.runner import Part, Runner
+from inference.engine.attention.attention import NAME
+from inference.engine.memory.blocks import BlockTable
+from inference.engine.network.fusion import fuse
+from inference.engine.network.runner import Part, Runner
 
 VOCABULARY = 96
 WINDOW = 24

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.paged_attention import GatheredAttention
+from inference.engine.attention.paged_attention import GatheredAttention
 
 needs_triton = pytest.mark.skipif(
     find_spec("triton") is None,

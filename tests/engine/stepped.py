@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from inference.engine.admission import admit
-from inference.engine.generation import Generation
-from inference.engine.limits import ModelLimits
-from inference.engine.loaded_models import LoadedModels
-from inference.engine.loading import silent
+from inference.engine.limits.limits import ModelLimits
+from inference.engine.loading.loaded_models import LoadedModels
 from inference.engine.model import LoadedModel
-from inference.engine.runner import Runner
-from inference.engine.scheduler import Scheduler
-from inference.engine.stepping import Stepping
-from inference.engine.submissions import Submissions
+from inference.engine.network.runner import Runner
+from inference.engine.progress import silent
+from inference.engine.requests.admission import admit
+from inference.engine.requests.generation import Generation
+from inference.engine.requests.submissions import Submissions
+from inference.engine.scheduling.scheduler import Scheduler
+from inference.engine.scheduling.stepping import Stepping
 from inference.events import Failed, Finished
 from inference.policies import DEFAULT_ADMISSION, DEFAULT_CONTEXT, ContextPolicy
 from tests.engine.conftest import Listener, request_for

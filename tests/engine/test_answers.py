@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from inference.engine import Engine, weights
-from inference.engine.weights import read_tokenizer
+from inference.engine import Engine
+from inference.engine.loading import weights
+from inference.engine.loading.weights import read_tokenizer
 from inference.events import Finished, Started
 from tests.engine.conftest import request_for, text_of
 from tests.models import Architecture, tiny_model

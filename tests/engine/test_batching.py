@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, weights
-from inference.engine.limits import Limit
-from inference.engine.scheduler import Turn
+from inference.engine import Engine
+from inference.engine.limits.limits import Limit
+from inference.engine.loading import weights
+from inference.engine.scheduling.scheduler import Turn
 from inference.events import FINAL, Failed, Finished, Started, Text
 from inference.policies import AdmissionPolicy
 from inference.requests import Sampling

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable, Extent, OutOfBlocksError
+from inference.engine.memory.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable, Extent, OutOfBlocksError
 
 
 def table_of(pool: BlockPool, tokens: int) -> BlockTable:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, grammar, weights
-from inference.engine.grammar import Constraint
+from inference.engine import Engine
+from inference.engine.grammars import grammar
+from inference.engine.grammars.grammar import Constraint
+from inference.engine.loading import weights
 from inference.events import FINAL, Event, Failed, Finished, Started, Text
 from inference.grammars import Grammar, JsonObject, JsonSchema, Lark, Regex
 from inference.policies import AdmissionPolicy

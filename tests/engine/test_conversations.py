@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.engine.conversations import conversation, nine_characters
+from inference.engine.prompts.conversations import conversation, nine_characters
 from inference.requests import Message
 
 USER = {"role": "user", "content": "Hi"}

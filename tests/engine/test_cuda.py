@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, weights
-from inference.engine.attention_probe import Shape, difference, passing
-from inference.engine.blocks import BLOCK_TOKENS
-from inference.engine.cuda_recording import CudaRecord
-from inference.engine.paged_attention import GatheredAttention, PagedAttention
-from inference.engine.paged_runner import PagedRunner
-from inference.engine.sampler import SamplerRow, sample
-from inference.engine.triton_attention import TritonAttention
-from inference.engine.varlen_attention import VarlenAttention
+from inference.engine import Engine
+from inference.engine.attention.attention_probe import Shape, difference, passing
+from inference.engine.attention.paged_attention import GatheredAttention, PagedAttention
+from inference.engine.attention.triton_attention import TritonAttention
+from inference.engine.attention.varlen_attention import VarlenAttention
+from inference.engine.device.cuda_recording import CudaRecord
+from inference.engine.loading import weights
+from inference.engine.memory.blocks import BLOCK_TOKENS
+from inference.engine.network.paged_runner import PagedRunner
+from inference.engine.sampling.sampler import SamplerRow, sample
 from inference.events import Failed, Finished
 from inference.policies import AdmissionPolicy
 from inference.requests import Sampling

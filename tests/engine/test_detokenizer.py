@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
-from inference.engine.detokenizer import Detokenizer
+from inference.engine.answers.detokenizer import Detokenizer
 from tests.models import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer().backend_tokenizer

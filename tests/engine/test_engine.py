@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine
-from inference.engine.limits import Limit
+from inference.engine.limits.limits import Limit
 from inference.events import Event, Failed, Finished, Started, Text
 from inference.requests import GenerationRequest, Sampling
 from tests.engine.conftest import WAIT_S, Listener, request_for, text_of

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.engine import weights
+from inference.engine.loading import weights
 from inference.engine.model import LoadedModel
-from inference.engine.shares import QUANTUM_TOKENS, Share, Shares
-from inference.engine.submissions import Load
+from inference.engine.requests.submissions import Load
+from inference.engine.scheduling.shares import QUANTUM_TOKENS, Share, Shares
 from inference.events import Finished, Started, Text
 from tests.engine.stepped import Stepped, loaded
 

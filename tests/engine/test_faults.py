@@ -10,13 +10,14 @@ import pytest
 import torch
 from llguidance import LLMatcher
 
-from inference.engine import Engine, weights
-from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockTable
-from inference.engine.detokenizer import Detokenizer
-from inference.engine.grammar import Constraint
-from inference.engine.key_values import KeyValues
-from inference.engine.prefix_cache import PrefixCache, Salt
-from inference.engine.sampler import SamplerRow
+from inference.engine import Engine
+from inference.engine.answers.detokenizer import Detokenizer
+from inference.engine.grammars.grammar import Constraint
+from inference.engine.loading import weights
+from inference.engine.memory.blocks import BLOCK_TOKENS, BlockCopy, BlockTable
+from inference.engine.memory.key_values import KeyValues
+from inference.engine.memory.prefix_cache import PrefixCache, Salt
+from inference.engine.sampling.sampler import SamplerRow
 from inference.events import Failed, Finished
 from inference.grammars import Regex
 from inference.policies import AdmissionPolicy
@@ -83,7 +84,7 @@ def grammar_definition(patch: pytest.MonkeyPatch, engine: Engine) -> None:
 
 
 def grammar_compile(patch: pytest.MonkeyPatch, engine: Engine) -> None:
-    patch.setattr("inference.engine.grammar.LLMatcher", panic)
+    patch.setattr("inference.engine.grammars.grammar.LLMatcher", panic)
 
 
 def grammar_mask(patch: pytest.MonkeyPatch, engine: Engine) -> None:

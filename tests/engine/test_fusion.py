@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from inference.engine.attention import NAME
-from inference.engine.fusion import fuse
-from inference.engine.layers import Layer
-from inference.engine.linear import Joined, Packed, joined
-from inference.engine.runner import Runner
+from inference.engine.attention.attention import NAME
+from inference.engine.network.fusion import fuse
+from inference.engine.network.layers import Layer
+from inference.engine.network.linear import Joined, Packed, joined
+from inference.engine.network.runner import Runner
 from tests.engine.networks import CONFIGS, VOCABULARY, Reading, network
 
 CPU = torch.device("cpu")

@@ -13,12 +13,12 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from inference.engine import grammar, tool_grammars
 from inference.engine.families import family_of
-from inference.engine.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
-from inference.engine.grammar_definitions import definition
-from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
-from inference.engine.vocabulary import Vocabulary
+from inference.engine.grammars import grammar, tool_grammars
+from inference.engine.grammars.grammar import Constraint, GrammarBusyError, GrammarError, Grammars
+from inference.engine.grammars.grammar_definitions import definition
+from inference.engine.sampling.sampler import Chosen, Fault, SamplerRow, sample
+from inference.engine.sampling.vocabulary import Vocabulary
 from inference.grammars import JsonObject, JsonSchema, Lark, Regex
 from inference.requests import Sampling, Tool, ToolUse
 from tests.models import tiny_tokenizer
@@ -344,7 +344,7 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
         return compile_now(tokens, text, begun)
 
     monkeypatch.setattr(grammar, "_compile", slow)
-    monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 0.2)
+    monkeypatch.setattr("inference.engine.grammars.grammar.COMPILE_S", 0.2)
     refusals: list[GrammarError] = []
 
     def compile_slowly() -> None:
@@ -364,7 +364,7 @@ def test_one_compile_at_a_time_for_each_account(grammars: Grammars, monkeypatch:
         assert grammars.compile(regex("other"), account="b").forbidden.any()
     finally:
         go_on.set()
-    monkeypatch.setattr("inference.engine.grammar.COMPILE_S", 10.0)
+    monkeypatch.setattr("inference.engine.grammars.grammar.COMPILE_S", 10.0)
     assert grammars.compile(regex("next"), account="a").forbidden.any()
 
 

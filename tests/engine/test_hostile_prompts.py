@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.engine.conversations import PromptError
-from inference.engine.prompts import Prompts, TemplateFailedError
+from inference.engine.prompts.conversations import PromptError
+from inference.engine.prompts.prompts import Prompts, TemplateFailedError
 from inference.requests import Message, Tool
 from tests.engine.family_tokenizers import TOKENS, family_tokenizer
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from inference.engine.kept_rows import Group, KeptRows, Member
+from inference.engine.memory.kept_rows import Group, KeptRows, Member
 from tests.engine.networks import Reading, runner
 from tests.engine.test_runner import TOLERANCE, reference, tokens
 
@@ -36,7 +36,7 @@ def begun(name: str) -> tuple[list[Reading], list[torch.Tensor]]:
 @contextmanager
 def copies_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How often a layer's keys and values are copied from memory."""
-    from inference.engine import attention
+    from inference.engine.attention import attention
 
     counted = [0]
     laid_out = attention._laid_out

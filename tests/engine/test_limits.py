@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from transformers import LlamaConfig
 
-from inference.engine.key_values import bytes_per_token
-from inference.engine.limits import Ceiling, Limit, ModelLimits, PrefillRate, derive, pool_bytes
+from inference.engine.limits.limits import Ceiling, Limit, ModelLimits, PrefillRate, derive, pool_bytes
+from inference.engine.memory.key_values import bytes_per_token
 from inference.policies import ContextPolicy
 
 MIB = 1024 * 1024

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from inference.engine import Engine, LoadError
-from inference.engine.limits import Limit
+from inference.engine.limits.limits import Limit
 from inference.events import Failed, Finished
 from inference.policies import ContextPolicy
 from inference.requests import GenerationRequest

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine import Engine, loose_answers
+from inference.engine import Engine
+from inference.engine.grammars import loose_answers
 from inference.events import Finished
 from inference.grammars import JsonSchema
 from inference.requests import Sampling, Tool, ToolUse

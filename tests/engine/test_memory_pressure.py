@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from inference.engine import Engine
-from inference.engine.owner import is_device_fault, is_out_of_memory
-from inference.engine.step_limit import LEAST_TOKENS, StepLimit
+from inference.engine.device.owner import is_device_fault, is_out_of_memory
+from inference.engine.limits.step_limit import LEAST_TOKENS, StepLimit
 from inference.events import Failed, Finished
 from tests.engine.conftest import Listener, request_for, text_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.pace import LEAST_TOKENS, MOST_TOKENS, UNMEASURED_TOKENS, Pace
+from inference.engine.limits.pace import LEAST_TOKENS, MOST_TOKENS, UNMEASURED_TOKENS, Pace
 from tests.engine.stepped import Stepped, loaded
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from inference.engine import attention_probe
-from inference.engine.attention_probe import Shape, chosen, passing
-from inference.engine.paged_attention import DecodeAndChunk, GatheredAttention, PagedAttention, Reads
-from inference.engine.triton_attention import TritonAttention
+from inference.engine.attention import attention_probe
+from inference.engine.attention.attention_probe import Shape, chosen, passing
+from inference.engine.attention.paged_attention import DecodeAndChunk, GatheredAttention, PagedAttention, Reads
+from inference.engine.attention.triton_attention import TritonAttention
 from tests.engine.pages import needs_triton
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inference.engine.decode_graphs import DecodeGraphs, DecodeInputs, DecodeRow, Record
-from inference.engine.paged_attention import GatheredAttention, PagedAttention
-from inference.engine.paged_runner import PagedRunner
-from inference.engine.triton_attention import TritonAttention
+from inference.engine.attention.paged_attention import GatheredAttention, PagedAttention
+from inference.engine.attention.triton_attention import TritonAttention
+from inference.engine.network.decode_graphs import DecodeGraphs, DecodeInputs, DecodeRow, Record
+from inference.engine.network.paged_runner import PagedRunner
 from tests.engine.networks import CONFIGS, WINDOW, Reading, network
 from tests.engine.pages import Again, RecordableAttention, needs_triton
 from tests.engine.test_runner import TOLERANCE, differences, reference, scatter, tokens

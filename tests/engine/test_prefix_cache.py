@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.engine import prefix_cache, weights
-from inference.engine.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable
+from inference.engine.answers.transcript import Shown
+from inference.engine.loading import weights
+from inference.engine.memory import prefix_cache
+from inference.engine.memory.blocks import BLOCK_TOKENS, BlockCopy, BlockPool, BlockTable
 from inference.engine.model import LoadedModel
-from inference.engine.transcript import Shown
 from inference.events import Failed, Finished, Started
 from inference.requests import Sampling
 from tests.engine.stepped import Stepped, loaded

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference.engine.conversations import PromptError, arguments_object
-from inference.engine.prompts import Prompts, TemplateFailedError
+from inference.engine.prompts.conversations import PromptError, arguments_object
+from inference.engine.prompts.prompts import Prompts, TemplateFailedError
 from inference.requests import GenerationRequest, Tool, ToolUse
 from tests.engine.family_tokenizers import family_tokenizer
 from tests.models import tiny_tokenizer

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from inference.engine.linear import Packed
-from inference.engine.loading import LoadError
-from inference.engine.quantization import INT8, NONE, Int8, vocabulary_head
-from inference.engine.weights import read_network
+from inference.engine.loading.weights import read_network
+from inference.engine.network.linear import Packed
+from inference.engine.network.quantization import INT8, NONE, Int8, vocabulary_head
+from inference.engine.progress import LoadError
 
 CPU = torch.device("cpu")
 needs_vnni = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="needs a CPU with VNNI")

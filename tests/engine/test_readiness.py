@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from inference.engine import Engine, LoadError
-from inference.engine.key_values import KeyValues
-from inference.engine.readiness import ready_runner, reason_against
+from inference.engine.loading.readiness import ready_runner, reason_against
+from inference.engine.memory.key_values import KeyValues
 from tests.engine.networks import CONFIGS
 from tests.models import tiny_model, tiny_tokenizer
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from inference.engine import Engine
-from inference.engine.loaded_models import LoadedModels
-from inference.engine.stepping import Stepping
+from inference.engine.loading.loaded_models import LoadedModels
+from inference.engine.scheduling.stepping import Stepping
 from inference.events import Event, Failed, Finished, Started, Text
 from inference.policies import AdmissionPolicy
 from tests.engine.conftest import WAIT_S, Listener, request_for, text_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.prompts import Prompts, TemplateFailedError
+from inference.engine.prompts.prompts import Prompts, TemplateFailedError
 from inference.requests import Message, Tool
 from tests.engine.family_tokenizers import TOKENS, family_tokenizer, spelled_out
 from tests.golden import compare

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, sequence, weights
+from inference.engine import Engine
+from inference.engine.loading import weights
+from inference.engine.requests import sequence
 from inference.events import Event, Failed, Finished, PromptLogprobs, Started, Text, TokenLogprob
 from inference.policies import AdmissionPolicy
 from inference.requests import GenerationRequest, Sampling, Tool, ToolUse

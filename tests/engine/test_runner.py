@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from inference.engine.runner import Runner
+from inference.engine.network.runner import Runner
 from tests.engine.networks import CONFIGS, VOCABULARY, WINDOW, Reading, network, runner
 
 LENGTHS = [1, 2, 15, 16, 17, WINDOW, WINDOW + 1, 63, 90, 130]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.adjustments import Adjustments
-from inference.engine.cuts import floors_by_selection, floors_by_sorting
-from inference.engine.logprobs import Logprob, logprobs
-from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
+from inference.engine.sampling.adjustments import Adjustments
+from inference.engine.sampling.cuts import floors_by_selection, floors_by_sorting
+from inference.engine.sampling.logprobs import Logprob, logprobs
+from inference.engine.sampling.sampler import Chosen, Fault, SamplerRow, sample
 from inference.requests import GenerationRequest, Sampling
 from inference.wire import Order, decode_orders, encode_order, together
 from tests.engine import sampler_reference as reference

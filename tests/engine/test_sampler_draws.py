@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.engine import noise
-from inference.engine.sampler import SamplerRow, sample
+from inference.engine.sampling import noise
+from inference.engine.sampling.sampler import SamplerRow, sample
 from inference.requests import Sampling
 from tests.engine import sampler_reference as reference
 from tests.engine.test_sampler import SETTINGS, random_logits, tokens_of

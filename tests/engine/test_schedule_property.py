@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.engine import weights
+from inference.engine.answers.transcript import Shown
+from inference.engine.loading import weights
 from inference.engine.model import LoadedModel
-from inference.engine.transcript import Shown
 from inference.events import FINAL, Failed, Finished, Started, Text
 from tests.engine.stepped import Stepped, loaded
 from tests.models import tiny_model

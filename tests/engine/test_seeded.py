@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, batch, pace, weights
-from inference.engine.sampler import Chosen, Fault, SamplerRow, sample
+from inference.engine import Engine
+from inference.engine.limits import pace
+from inference.engine.loading import weights
+from inference.engine.sampling.sampler import Chosen, Fault, SamplerRow, sample
+from inference.engine.scheduling import batch
 from inference.events import Event, Finished, Text
 from inference.policies import AdmissionPolicy
 from inference.requests import Sampling

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine import Engine, weights
+from inference.engine import Engine
+from inference.engine.loading import weights
 from inference.events import Ended, Event, Failed, Finished, PromptLogprobs, Started, Text
 from inference.policies import AdmissionPolicy
 from inference.requests import Sampling

@@ -6,8 +6,8 @@ import pytest
 from tokenizers import AddedToken
 from transformers.utils.chat_template_utils import encode_marked_chat, mark_control_tokens
 
-from inference.engine.conversations import PromptError
-from inference.engine.spellings import Spellings, whole_characters
+from inference.engine.prompts.conversations import PromptError
+from inference.engine.prompts.spellings import Spellings, whole_characters
 from tests.engine.family_tokenizers import family_tokenizer
 from tests.models import tiny_tokenizer
 

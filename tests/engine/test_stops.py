@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.engine.stops import StopStrings
+from inference.engine.answers.stops import StopStrings
 
 ALPHABET = "ab\n😀"
 STOPS = st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.engine.detokenizer import Detokenizer
-from inference.engine.stops import StopStrings
-from inference.engine.transcript import Shown, Transcript, Written
+from inference.engine.answers.detokenizer import Detokenizer
+from inference.engine.answers.stops import StopStrings
+from inference.engine.answers.transcript import Shown, Transcript, Written
 from inference.events import TokenLogprob
 from tests.models import tiny_tokenizer
 

@@ -21,7 +21,7 @@ def compiled_bytes(capability: int, *, dtype: str, width: int, rows: int, splits
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from inference.engine import triton_kernels
+    from inference.engine.attention import triton_kernels
 
     element = {"fp32": 4, "bf16": 2}[dtype]
     constants = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from inference.engine.prompts import Prompts
+from inference.engine.prompts.prompts import Prompts
 from inference.requests import GenerationRequest, Message, Tool, ToolUse
 from tests.models import tiny_tokenizer
 

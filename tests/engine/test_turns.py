@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from inference.engine.turns import Turns
+from inference.engine.requests.turns import Turns
 
 WAIT_S = 30
 

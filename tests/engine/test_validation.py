@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.validation import UndecidedError, unmet_keyword
+from inference.engine.grammars.validation import UndecidedError, unmet_keyword
 
 
 def unmet(schema: Any, value: Any) -> str | None:

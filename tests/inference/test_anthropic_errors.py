@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.dialects import anthropic_errors
+from inference.dialects.messages import errors as anthropic_errors
 from inference.refusals import Draining, Refusal, invalid, unavailable
 
 

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from fleet.reports import NeuronReport
-from inference.dialects import openai_completions as completions
-from inference.dialects.openai_chat import parse
+from inference.dialects import completions
+from inference.dialects.chat.request import parse
 from inference.events import Ended, Event, Failed, Finished, PromptLogprobs, Started, Text
 from inference.gateway.attempts import Attempt
 from inference.gateway.delivery import Delivery

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from inference.dialects import anthropic_errors, messages, messages_count
-from inference.dialects.messages import MessagesRequest
+from inference.dialects import messages
+from inference.dialects.messages import count
+from inference.dialects.messages import errors as anthropic_errors
+from inference.dialects.messages.request import MessagesRequest
 from inference.dialects.parsed import Terms
 from inference.grammars import JsonSchema
 from inference.refusals import Refusal
@@ -454,7 +456,7 @@ def test_nesting_just_within_reach_is_read_or_refused_and_never_breaks() -> None
 def test_counting_asks_for_the_same_prompt_and_nothing_else() -> None:
     fields = {"tools": [TOOL], "system": "s", "thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}
     raw = body(**fields, max_tokens=None, stream=True)
-    counted = messages_count.parse(raw, lambda name: None)
+    counted = count.parse(raw, lambda name: None)
     made, asked = counted.generation(Terms("a", max_tokens=0, granted=None)), generation(**fields)
     assert (made.only_count, made.stream, counted.sequences) == (True, False, 0)
     assert (made.messages, made.tool_use, made.template_kwargs) == (

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.dialects import anthropic_errors
 from inference.dialects.assembly import Assembly
-from inference.dialects.messages_answer import SIGNATURE
-from inference.dialects.messages_stream import MessagesAnswer
+from inference.dialects.messages import errors as anthropic_errors
+from inference.dialects.messages.answer import SIGNATURE
+from inference.dialects.messages.stream import MessagesAnswer
 from inference.events import CallArguments, CallBegun, Ended, Event, Finished, Reasoning, Started, Text
 from inference.refusals import Draining, Refusal, unavailable
 from tests import golden

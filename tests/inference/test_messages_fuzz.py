@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inference.dialects import messages, messages_count
+from inference.dialects import messages
+from inference.dialects.messages import count
 from tests.inference.spoilt_bodies import ODD, places, read_or_refused, spoilt
 from tests.inference.test_messages import CALL, RESULT, SCHEMA, TOOL, text
 
@@ -46,7 +47,7 @@ PLACES = list(places(GOOD))
 )
 @given(path=st.sampled_from(PLACES), value=st.sampled_from(ODD), counts=st.booleans())
 def test_a_spoilt_body_is_read_or_refused_by_name(path: tuple[Any, ...], value: str, counts: bool) -> None:
-    read_or_refused(messages_count.parse if counts else messages.parse, spoilt(GOOD, path, value))
+    read_or_refused(count.parse if counts else messages.parse, spoilt(GOOD, path, value))
 
 
 def test_the_body_that_is_spoilt_is_a_good_one() -> None:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from accounts.booking.operations import TokensLeft
-from inference.dialects import anthropic_models, codex_models
+from inference.dialects.messages import models as anthropic_models
+from inference.dialects.openai import codex_models
 from inference.gateway import rate_limits
 from inference.gateway.rate_limits import duration
 from inference.refusals import Refusal

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from inference.dialects.openai_chat import ChatRequest
-from inference.dialects.openai_chat import parse as parse_with_headers
+from inference.dialects.chat.request import ChatRequest
+from inference.dialects.chat.request import parse as parse_with_headers
 from inference.dialects.parsed import Terms
 from inference.grammars import JsonObject, JsonSchema
 from inference.refusals import Refusal

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.dialects import openai_errors
 from inference.dialects.assembly import Assembly
-from inference.dialects.openai_chat_answer import ChatAnswer
-from inference.dialects.openai_usage import SYSTEM_FINGERPRINT
+from inference.dialects.chat.answer import ChatAnswer
+from inference.dialects.openai import errors as openai_errors
+from inference.dialects.openai.usage import SYSTEM_FINGERPRINT
 from inference.events import CallArguments, CallBegun, Ended, Event, Finished, Reasoning, Started, Text, TokenLogprob
 from inference.refusals import Refusal, unavailable
 from tests import golden

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dialects.assembly import Assembly
-from inference.dialects.openai_completions import CompletionsRequest, parse
-from inference.dialects.openai_completions_answer import CompletionsAnswer
-from inference.dialects.openai_usage import SYSTEM_FINGERPRINT
+from inference.dialects.completions.answer import CompletionsAnswer
+from inference.dialects.completions.request import CompletionsRequest, parse
+from inference.dialects.openai.usage import SYSTEM_FINGERPRINT
 from inference.dialects.parsed import Terms
 from inference.events import Ended, Event, Finished, PromptLogprobs, Started, Text, TokenLogprob
 from inference.refusals import Refusal

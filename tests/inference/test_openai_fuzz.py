@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.dialects import openai_chat, openai_completions
+from inference.dialects import chat, completions
 from tests.inference.spoilt_bodies import ODD, places, read_or_refused, spoilt
 from tests.inference.test_openai_chat import CALL, SCHEMA, TOOLS
 
@@ -66,15 +66,15 @@ EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "300"))
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(path=st.sampled_from(list(places(CHAT))), value=st.sampled_from(ODD))
 def test_a_spoilt_chat_is_read_or_refused_by_name(path: tuple[Any, ...], value: str) -> None:
-    read_or_refused(openai_chat.parse, spoilt(CHAT, path, value))
+    read_or_refused(chat.parse, spoilt(CHAT, path, value))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(path=st.sampled_from(list(places(COMPLETIONS))), value=st.sampled_from(ODD))
 def test_a_spoilt_completion_is_read_or_refused_by_name(path: tuple[Any, ...], value: str) -> None:
-    read_or_refused(openai_completions.parse, spoilt(COMPLETIONS, path, value))
+    read_or_refused(completions.parse, spoilt(COMPLETIONS, path, value))
 
 
 def test_the_bodies_that_are_spoilt_are_good_ones() -> None:
-    assert openai_chat.parse(msgspec.json.encode(CHAT), {}.get).custom_tools == {"patch"}
-    assert openai_completions.parse(msgspec.json.encode(COMPLETIONS), {}.get).sequences == 6
+    assert chat.parse(msgspec.json.encode(CHAT), {}.get).custom_tools == {"patch"}
+    assert completions.parse(msgspec.json.encode(COMPLETIONS), {}.get).sequences == 6

@@ -25,7 +25,7 @@ import psutil
 import torch
 
 from inference.engine import Engine
-from inference.engine.kernel_caches import VARIABLES as KERNEL_CACHES
+from inference.engine.device.kernel_caches import VARIABLES as KERNEL_CACHES
 from inference.events import FINAL, Event, Finished
 from inference.policies import AdmissionPolicy
 from inference.worker.heap import give_back, limit_arenas
@@ -94,7 +94,7 @@ def counting() -> Iterator[GaveWay]:
     """The engine says nothing meanwhile but what is counted; other tests of the process hear it again afterwards."""
     engine, scheduler, gave_way = (
         logging.getLogger("inference.engine"),
-        logging.getLogger("inference.engine.scheduler"),
+        logging.getLogger("inference.engine.scheduling.scheduler"),
         GaveWay(),
     )
     levels = engine.level, scheduler.level

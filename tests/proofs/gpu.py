@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import torch
 
-from inference.engine.attention_probe import Shape, chosen, passing
-from inference.engine.blocks import BLOCK_TOKENS
-from inference.engine.paged_attention import GatheredAttention, PagedAttention, Reads
-from inference.engine.triton_attention import TritonAttention
-from inference.engine.varlen_attention import VarlenAttention
+from inference.engine.attention.attention_probe import Shape, chosen, passing
+from inference.engine.attention.paged_attention import GatheredAttention, PagedAttention, Reads
+from inference.engine.attention.triton_attention import TritonAttention
+from inference.engine.attention.varlen_attention import VarlenAttention
+from inference.engine.memory.blocks import BLOCK_TOKENS
 
 NO_GPU = 2
 TESTS = ["tests/engine/test_cuda.py", "tests/engine/test_paged_attention.py", "tests/engine/test_paged_runner.py"]

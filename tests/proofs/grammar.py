@@ -26,7 +26,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from llguidance import LLMatcher, LLTokenizer
 
 from inference.engine import Engine
-from inference.engine.grammar_definitions import definition
+from inference.engine.grammars.grammar_definitions import definition
 from inference.events import Event, Failed, Finished, Text
 from inference.grammars import JsonSchema
 from inference.policies import AdmissionPolicy

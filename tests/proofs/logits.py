@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from transformers import PreTrainedModel
 
-from inference.engine.blocks import BLOCK_TOKENS
+from inference.engine.memory.blocks import BLOCK_TOKENS
 from tests.engine.networks import CONFIGS, ORIGINAL_LENGTH, VOCABULARY, WINDOW, Reading, network, runner
 
 TOLERANCE = 1e-4

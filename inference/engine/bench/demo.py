@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from inference.engine import Engine, sources
+from inference.engine import Engine
 from inference.engine.bench import peers
 from inference.engine.bench.report import Setting, Table
 from inference.engine.bench.workload import Workload
-from inference.engine.loading import silent
+from inference.engine.loading import sources
+from inference.engine.progress import silent
 from inference.events import Finished, Started
 from inference.requests import GenerationRequest, Sampling
 
@@ -68,8 +69,8 @@ def _folder() -> Path:
 
 
 def _prompt_ids(folder: Path) -> list[int]:
-    from inference.engine.prompts import Prompts
-    from inference.engine.weights import read_tokenizer
+    from inference.engine.loading.weights import read_tokenizer
+    from inference.engine.prompts.prompts import Prompts
 
     return Prompts(read_tokenizer(folder), "demo").encode(_QUESTION).token_ids
 
@@ -126,7 +127,7 @@ def _memory(folder: Path) -> str:
 
 
 def _load_and_tell(folder: Path, sender: Any) -> None:
-    from inference.engine.weights import read_network
+    from inference.engine.loading.weights import read_network
 
     before = _resident_mb("RssAnon")
     weights = read_network(folder, torch.device("cpu"))

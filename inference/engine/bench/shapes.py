@@ -9,9 +9,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from inference.engine.attention import NAME
-from inference.engine.fusion import fuse
-from inference.engine.runner import Runner
+from inference.engine.attention.attention import NAME
+from inference.engine.network.fusion import fuse
+from inference.engine.network.runner import Runner
 
 #: 54.1 million parameters: what a CPU serves in a minute.
 SMALL: dict[str, Any] = {

@@ -8,8 +8,8 @@ import torch
 
 from inference.engine.bench.report import Setting, Table
 from inference.engine.bench.shapes import SMALL, TINY, random_runner
-from inference.engine.blocks import BlockTable
-from inference.engine.runner import Part, Runner
+from inference.engine.memory.blocks import BlockTable
+from inference.engine.network.runner import Part, Runner
 
 _BY_SEQUENCES = [(count, 1024) for count in (1, 2, 4, 8, 16, 32, 64)]
 _BY_CONTEXT = [(count, tokens) for count in (1, 4) for tokens in (1024, 2048, 4096, 8192, 16384)]

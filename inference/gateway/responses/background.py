@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from accounts.principals import Principal
 from fleet.reports import NeuronReport
 from inference import wire
-from inference.dialects.responses_answer import ResponsesAnswer
-from inference.dialects.responses_request import ResponsesRequest
+from inference.dialects.responses.answer import ResponsesAnswer
+from inference.dialects.responses.request import ResponsesRequest
 from inference.events import Finished
 from inference.gateway import route
 from inference.gateway.attempts import Attempt

@@ -12,8 +12,8 @@ import msgspec
 from redis.exceptions import RedisError
 
 from accounts.principals import Principal
-from inference.dialects.responses_request import Draft, ResponsesRequest, parse
-from inference.dialects.responses_stored import page_of, response_uuid
+from inference.dialects.responses.request import Draft, ResponsesRequest, parse
+from inference.dialects.responses.stored import page_of, response_uuid
 from inference.gateway.call import call
 from inference.gateway.exchange import Exchange
 from inference.gateway.responses.background import begin

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from inference.dialects.responses_answer import ResponsesAnswer
-from inference.dialects.responses_request import ResponsesRequest
-from inference.dialects.responses_stored import input_items, response_uuid
+from inference.dialects.responses.answer import ResponsesAnswer
+from inference.dialects.responses.request import ResponsesRequest
+from inference.dialects.responses.stored import input_items, response_uuid
 from inference.events import Finished
 from inference.gateway.attempts import Attempt
 from inference.gateway.books import LAST_WORD_LIMIT_S

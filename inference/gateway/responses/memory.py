@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from accounts.principals import Principal
-from inference.dialects.responses_request import Draft
-from inference.dialects.responses_stored import by_id, items_of, owner_of, response_uuid
+from inference.dialects.responses.request import Draft
+from inference.dialects.responses.stored import by_id, items_of, owner_of, response_uuid
 from inference.gateway.responses.store import ResponseStore, Stored
 from inference.refusals import Refusal, invalid
 

@@ -8,7 +8,7 @@ import msgspec
 import redis
 import structlog
 
-from inference.dialects.responses_replay import Replay
+from inference.dialects.responses.replay import Replay
 from inference.gateway.responses.event_log import END_FIELD, FRAME_FIELD, KEPT_S, entry_id, log_key
 from inference.models import StoredResponse
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inference.engine.answers.markup import Arguments, Begun, Parser, Piece, Said, Schemas
 from inference.engine.families import Family, Marker, family_of
-from inference.engine.markup import Arguments, Begun, Parser, Piece, Said, Schemas
 
 #: How many answers of each family a property is held against; there are about 20 of them.
 EXAMPLES = max(25, int(os.environ.get("HELEXA_EXAMPLES", "0")) // 20)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.markup import Schemas
+from inference.engine.answers.markup import Schemas
 from tests.engine.markup.parsing import XML, parsed, told
 
 POINT = {"type": "object", "properties": {"x": {"type": "integer"}}}

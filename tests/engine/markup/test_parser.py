@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from inference.engine.answers.markup import Arguments, Begun, Kept, Said
 from inference.engine.families import Family
-from inference.engine.markup import Arguments, Begun, Kept, Said
 from tests.engine.markup.parsing import GEMMA, HERMES, HERMES_TOKENS, IDS, LLAMA, MISTRAL, XML, parsed, told, written
 
 KEPT = Kept(("f",))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.engine.answers.markup import Arguments, Begun, Kept, Said
 from inference.engine.families import CallForm, Family
-from inference.engine.markup import Arguments, Begun, Kept, Said
 from tests.engine.markup.parsing import EXAMPLES, FAMILIES, HERMES, markers_of, parsed, told
 from tests.engine.markup.writing import (
     CALLS,

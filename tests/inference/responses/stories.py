@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from inference.dialects.responses_answer import ResponsesAnswer
-from inference.dialects.responses_request import parse
+from inference.dialects.responses.answer import ResponsesAnswer
+from inference.dialects.responses.request import parse
 from inference.events import (
     CallArguments,
     CallBegun,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dialects.dialect import Header
-from inference.dialects.responses_items import seal
-from inference.dialects.responses_request import ResponsesRequest, parse
-from inference.dialects.responses_stored import by_id, input_items, items_of
+from inference.dialects.responses.items import seal
+from inference.dialects.responses.request import ResponsesRequest, parse
+from inference.dialects.responses.stored import by_id, input_items, items_of
 from inference.events import CallArguments, CallBegun, Ended, Finished, Started, Text
 from tests.inference.responses.stories import FILES
 from tests.inference.responses.test_request import PATCH, WEATHER

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from inference.dialects.responses_replay import Replay
+from inference.dialects.responses.replay import Replay
 from tests.inference.responses.stories import STARTED, STORIES, answer_for
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from inference.dialects.openai_fields import UNBOUNDED
-from inference.dialects.responses_items import seal
-from inference.dialects.responses_request import ResponsesRequest, parse
+from inference.dialects.openai.fields import UNBOUNDED
+from inference.dialects.responses.items import seal
+from inference.dialects.responses.request import ResponsesRequest, parse
 from inference.grammars import JsonObject, JsonSchema
 from inference.refusals import Refusal
 from inference.requests import ToolUse

@@ -17,8 +17,8 @@ from django.db import connections
 
 from accounts.models import Account
 from accounts.principals import Principal
-from inference.dialects.responses_request import ResponsesRequest, parse
-from inference.dialects.responses_stored import input_items
+from inference.dialects.responses.request import ResponsesRequest, parse
+from inference.dialects.responses.stored import input_items
 from inference.gateway.responses.memory import recall
 from inference.gateway.responses.store import NewResponse, ResponseStore
 from inference.refusals import Refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from inference.dialects.responses_stored import input_items, page_of
+from inference.dialects.responses.stored import input_items, page_of
 
 DIGITS = "0" * 32
 

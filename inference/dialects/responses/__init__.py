@@ -1,0 +1,1 @@
+"""OpenAI's Responses (WIRE_APIS 3)."""

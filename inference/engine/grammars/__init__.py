@@ -1,0 +1,1 @@
+"""Answers that keep to a form: JSON, schemas, rules, and calls of tools."""

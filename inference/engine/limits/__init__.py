@@ -1,0 +1,1 @@
+"""What a model can take on here, from what was measured."""

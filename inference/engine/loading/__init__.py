@@ -1,0 +1,1 @@
+"""From where weights come from to a model that has computed a token."""

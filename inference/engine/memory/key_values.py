@@ -1,0 +1,83 @@
+"""Keys and values of all tokens that a model remembers, one tensor of each per layer."""
+
+from __future__ import annotations
+
+import math
+from mmap import MADV_HUGEPAGE, mmap
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from inference.engine.memory.blocks import BLOCK_TOKENS, BlockCopy, Extent
+
+
+class Memory(Protocol):
+    """What whoever owns blocks does to their content, however it lies on the device."""
+
+    keys: Tensor
+    values: Tensor
+
+    def copy(self, block: BlockCopy) -> None:
+        """Copy one block, all layers of it."""
+
+    def clear(self, extents: list[Extent]) -> None:
+        """Zero what a sequence wrote, all layers of it."""
+
+
+class KeyValues:
+    """Shape (2 * kv_heads, slots, head_dim) per layer, the keys first: what a head reads of a sequence lies together.
+
+    On one CPU thread, attention of 16 sequences of 300 tokens, one by one, took 1.8 ms with this order and 2.5 with
+    slots before heads (4 heads of 64, bfloat16).
+    """
+
+    def __init__(self, config: PretrainedConfig, tokens: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        heads, width = head_shape(config)
+        self.both = _zeros((layers(config), 2 * heads, tokens, width), dtype, device)
+        self.keys, self.values = self.both.chunk(2, dim=1)
+        self._layers = list(self.both)
+
+    def write(self, layer: int, slots: Tensor, both: Tensor) -> Tensor:
+        """Store a step's keys and values, (2 * kv_heads, tokens, head_dim), and return the layer's whole pool."""
+        return self._layers[layer].index_copy_(1, slots, both)
+
+    def copy(self, block: BlockCopy) -> None:
+        """Copy one block, all layers of it."""
+        source, target = (slice(number * BLOCK_TOKENS, (number + 1) * BLOCK_TOKENS) for number in block)
+        self.both[:, :, target] = self.both[:, :, source]
+
+    def clear(self, extents: list[Extent]) -> None:
+        """Zero what a sequence wrote, all layers of it."""
+        for start, stop in extents:
+            self.both[:, :, start:stop] = 0
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, not whatever was there: rows of padding are read with weight 0, and 0 times nan is nan.
+
+    On a CPU they are pages that take no memory until they are written, where `torch.zeros` writes them all at once.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    memory = mmap(-1, math.prod(shape) * dtype.itemsize)
+    memory.madvise(MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def layers(config: PretrainedConfig) -> int:
+    return int(config.get_text_config(decoder=True).num_hidden_layers)
+
+
+def head_shape(config: PretrainedConfig) -> tuple[int, int]:
+    """How many heads the keys have, and the width of each."""
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(heads), int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+
+
+def bytes_per_token(config: PretrainedConfig, element_bytes: int, *, cards: int = 1) -> int:
+    """Of one card, where `cards` share the heads. Layers with a window keep everything here, so every layer counts."""
+    heads, width = head_shape(config)
+    return 2 * layers(config) * max(1, heads // cards) * width * element_bytes

@@ -1,0 +1,1 @@
+"""A borrowed network made ready to compute steps, with its slower parts replaced."""

@@ -1,0 +1,1 @@
+"""Who computes in the next step, and what comes of it."""
