@@ -94,10 +94,10 @@ proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens again
 	@$(PYTHON) -m tests.proofs.engine_prefix $(ARGS)
 
 proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
-	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/test_schedule_property.py $(ARGS)
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/scheduling/test_schedule_property.py $(ARGS)
 
 proof-splits: $(DEV)  ## Split 5,000 answers at random in the parser and in every dialect: streamed or whole, they stay the same
-	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-5000} $(PYTHON) -m pytest -k split --durations 8 tests/engine/markup tests/inference $(ARGS)
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-5000} $(PYTHON) -m pytest -k split --durations 8 tests/engine/answers/markup tests/inference $(ARGS)
 
 proof-fuzz: $(DEV)  ## Send 20,000 requests with something wrong in each, in every dialect. ARGS="--requests 500 --seed 7"
 	@$(PYTHON) -m tests.proofs.fuzz $(ARGS)

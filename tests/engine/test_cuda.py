@@ -29,8 +29,8 @@ from inference.events import Failed, Finished
 from inference.policies import AdmissionPolicy
 from inference.requests import Sampling
 from tests.engine.conftest import Listener, request_for, text_of
+from tests.engine.network.test_runner import TOLERANCE, differences, reference, tokens
 from tests.engine.networks import CONFIGS, VOCABULARY, WINDOW, Reading, network
-from tests.engine.test_runner import TOLERANCE, differences, reference, tokens
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here: `make proof-gpu` on one")
 

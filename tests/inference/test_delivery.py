@@ -20,7 +20,7 @@ from inference.gateway.delivery import Delivery
 from inference.gateway.meter import Meter
 from inference.gateway.recipient import Broken
 from inference.refusals import Refusal
-from tests.inference.chat_stream import answer_of
+from tests.inference.chat.chat_stream import answer_of
 
 LONG_S = 60.0
 ANSWER: list[Event] = [Started(3), Text("a", 1), Text("b", 2), Ended(0, "stop", 3), Finished("stop", 3, 3)]

@@ -25,7 +25,11 @@ from inference.engine.attention.varlen_attention import VarlenAttention
 from inference.engine.memory.blocks import BLOCK_TOKENS
 
 NO_GPU = 2
-TESTS = ["tests/engine/test_cuda.py", "tests/engine/test_paged_attention.py", "tests/engine/test_paged_runner.py"]
+TESTS = [
+    "tests/engine/test_cuda.py",
+    "tests/engine/attention/test_paged_attention.py",
+    "tests/engine/network/test_paged_runner.py",
+]
 #: Heads of models that people serve.
 SHAPES = {
     "Qwen3 0.6B": (16, 8, 128),

@@ -22,7 +22,7 @@ from rich.console import Console
 from helexa.home import REPOSITORY
 
 BOOKS = ("tests/accounts/booking",)
-ENGINE = ("tests/engine/test_grants.py",)
+ENGINE = ("tests/engine/requests/test_grants.py",)
 #: Everything that is imported or read by these tests.
 PARTS = ("accounts", "fleet", "helexa", "inference", "templates", "tests", "manage.py", "pyproject.toml")
 

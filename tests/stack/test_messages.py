@@ -9,7 +9,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from pydantic import BaseModel
 
-from tests.inference.message_stream import message_of
+from tests.inference.messages.message_stream import message_of
 from tests.models import tiny_tokenizer
 from tests.stack.running import Key, Stack
 

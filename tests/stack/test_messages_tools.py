@@ -8,7 +8,7 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import Message, ToolUseBlock
 
-from tests.inference.message_stream import message_of
+from tests.inference.messages.message_stream import message_of
 from tests.stack.running import Key, Stack
 from tests.stack.test_messages import post
 
