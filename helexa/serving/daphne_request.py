@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Of each status; Twisted lacks those that came after 1999.
+_WORDS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _FORBIDDEN_IN_VALUES = bytes(INVALID_HEADER_VALUE_BYTES)
 
 
@@ -137,7 +140,7 @@ class Request(WebRequest):
                 elif self.channel.is_behind:
                     await self.channel.caught_up()
             case "http.response.start" if not self._response_started:
-                self.setResponseCode(message["status"])
+                self.setResponseCode(message["status"], _WORDS.get(message["status"]))
                 for name, value in message.get("headers", ()):
                     self.responseHeaders.addRawHeader(name, value)
                 self._response_started = True

@@ -70,6 +70,8 @@ async def handle(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await start(send, 200)
             await send({"type": "http.response.body", "body": b"half of", "more_body": True})
             raise RuntimeError("a failure on purpose")
+        case "status":
+            await answer(send, sizes[0], b"")
         case "silent":
             return
         case "whole":

@@ -52,6 +52,14 @@ def test_one_connection_serves_many_requests_in_order(serve: Serve) -> None:
         assert [json.load(connection.answer())["path"] for _ in range(2)] == ["/three", "/four"]
 
 
+def test_a_status_has_its_own_words(serve: Serve) -> None:
+    """Twisted knows none of those that came after 1999."""
+    with Connection(serve()) as connection:
+        for status, words in ((404, "Not Found"), (422, "Unprocessable"), (429, "Too Many Requests")):
+            answer = connection.ask(f"/status/{status}").answer()
+            assert (answer.status, answer.reason.split(" Entity")[0]) == (status, words)
+
+
 def test_a_stream_is_chunked_and_its_headers_leave_before_its_body(serve: Serve) -> None:
     with Connection(serve()) as connection:
         answer = connection.ask("/hold").answer()

@@ -81,6 +81,8 @@ def _rule(choice: ToolChoice | None, offered: dict[str, OfferedTool]) -> dict[st
         return {}
     if choice.type in ("any", "tool") and not offered:
         raise invalid(f"`tool_choice` is `{choice.type}`, but no tool is offered that could be called.", "tool_choice")
+    if choice.type == "tool" and choice.name is None:
+        raise invalid("The field `tool_choice.name` is missing: say which tool.", "tool_choice.name")
     if choice.type == "tool" and choice.name not in offered:
         raise invalid(f"`tool_choice.name` names no tool that is offered: `{choice.name}`.", "tool_choice.name")
     parallel = {"parallel": not choice.disable_parallel_tool_use}
