@@ -13,7 +13,7 @@ from inference.usage import Usage
 
 #: Events a client may leave unread before its attempt is ended: more than hours of one answer, minutes of 128 choices.
 MOST_UNREAD_EVENTS = 50_000
-#: Reports without an attempt that had started, before it counts as lost. Final records appear in them after 5 s.
+#: Reports without an attempt that had started, or whose order may be lost, before it counts as lost. Final records appear in them after 5 s.
 MOST_MISSED_REPORTS = 7
 
 
@@ -36,6 +36,7 @@ class Attempt:
         "_news",
         "_next_seq",
         "_pending",
+        "doubtful",
         "ended",
         "estimated",
         "final",
@@ -70,6 +71,8 @@ class Attempt:
         #: What its budgets had room for when it was granted; None without a cap in tokens.
         self.tokens_left: TokensLeft | None = None
         self.missed_reports = 0
+        #: Redis went away while it had not started, and may have taken its order along.
+        self.doubtful = False
         #: Where the gateway's stream was read to when this attempt began: nothing after it may be trimmed away.
         self.first_position = "0"
         self._next_seq = 0
@@ -204,6 +207,14 @@ class Attempts:
         for attempt in self._by_id.values():
             attempt.lose(fault)
 
+    def doubt(self) -> None:
+        """Redis was away: an order that a neuron was just taking from it may be nowhere now.
+
+        In no other case does an order that nobody reports mean anything: it may wait behind others for long.
+        """
+        for attempt in self._by_id.values():
+            attempt.doubtful = True
+
     def oldest_position(self, now: str) -> str:
         """The first position of the stream that is still needed; `now` where nothing is."""
         return min((attempt.first_position for attempt in self._by_id.values()), key=stream_order, default=now)
@@ -211,8 +222,8 @@ class Attempts:
     def check(self, report: NeuronReport) -> None:
         """Hold the attempts on a neuron against its newest report.
 
-        Another boot knows nothing of them. One that has started and is absent from two reports in a row was lost,
-        unless the neuron has its final record: a final event is published before the attempt leaves the report.
+        Another boot knows nothing of them. One that has started, or is in doubt, and is absent from so many in a row
+        was lost, unless the neuron has its final record: a final event is published before the attempt leaves the report.
         """
         for attempt in self._by_id.values():
             if attempt.neuron.name != report.name or attempt.over or attempt.lost:
@@ -222,7 +233,7 @@ class Attempts:
                 attempt.lose(AttemptLost("The neuron that worked on this request restarted."))
             elif record is not None:
                 attempt.recover(record)
-            elif attempt.started:
+            elif attempt.started or attempt.doubtful:
                 attempt.missed_reports = 0 if attempt.id in report.running else attempt.missed_reports + 1
                 if attempt.missed_reports >= MOST_MISSED_REPORTS:
                     attempt.lose(AttemptLost("The neuron lost track of this request."))

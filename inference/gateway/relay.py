@@ -190,6 +190,7 @@ class Relay:
             log.info("redis_answers", away_s=round(time.monotonic() - self.away_since_s, 1))
             self.away_since_s = None
             self._fleet.forgive_silence()
+            self._attempts.doubt()
 
     # -- writing -------------------------------------------------------------------------------
 

@@ -97,6 +97,22 @@ async def test_lasting_absence_from_reports_loses_a_started_attempt() -> None:
     assert not attempt.over
 
 
+async def test_an_order_that_nobody_took_may_wait_for_long_unless_redis_was_away_meanwhile() -> None:
+    attempts = Attempts()
+    attempt = an_attempt(attempts)
+    for _ in range(10 * MOST_MISSED_REPORTS):
+        attempts.check(report())
+    assert not attempt.lost
+    attempts.doubt()
+    attempts.check(report(running=("a",)))
+    for _ in range(MOST_MISSED_REPORTS - 1):
+        attempts.check(report())
+    assert not attempt.lost
+    attempts.check(report())
+    assert attempt.lost
+    assert not attempt.over
+
+
 async def test_a_final_record_of_the_neuron_stands_in_for_a_lost_final_event() -> None:
     attempts = Attempts()
     attempt = an_attempt(attempts)

@@ -110,7 +110,7 @@ def _read_whole(answer: dict[str, Any], seen: Seen) -> None:
 async def _read_stream(response: httpx.Response, seen: Seen) -> None:
     finished = 0
     async for line in response.aiter_lines():
-        if not line:
+        if not line or line.startswith(":"):  # a comment fills a silence
             continue
         if line == "data: [DONE]":
             if seen.error is None:
