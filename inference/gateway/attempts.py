@@ -13,7 +13,8 @@ from inference.usage import Usage
 
 #: Events a client may leave unread before its attempt is ended: more than hours of one answer, minutes of 128 choices.
 MOST_UNREAD_EVENTS = 50_000
-#: Reports without an attempt that had started, or whose order may be lost, before it counts as lost. Final records appear in them after 5 s.
+#: Reports without an attempt that had started, or whose order may be gone, before it counts as lost. Final records
+#: appear in them after 5 s.
 MOST_MISSED_REPORTS = 7
 
 
@@ -223,7 +224,8 @@ class Attempts:
         """Hold the attempts on a neuron against its newest report.
 
         Another boot knows nothing of them. One that has started, or is in doubt, and is absent from so many in a row
-        was lost, unless the neuron has its final record: a final event is published before the attempt leaves the report.
+        was lost, unless the neuron has its final record: a final event is published before the attempt leaves the
+        report.
         """
         for attempt in self._by_id.values():
             if attempt.neuron.name != report.name or attempt.over or attempt.lost:
