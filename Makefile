@@ -32,7 +32,7 @@ up: $(UP)  ## Install what is needed, then run helexa here; Ctrl-C stops it. ARG
 	@exec $(PYTHON) manage.py up $(ARGS)
 
 test: $(DEV)  ## Run the whole suite in parallel. ARGS="tests/accounts -k revoked" for a part of it
-	@$(PYTHON) -m pytest -n logical --maxprocesses 4 -rs --no-fold-skipped $(ARGS)
+	@$(PYTHON) -m pytest -n logical --maxprocesses 4 -rsfE $(ARGS)
 
 golden: $(DEV)  ## Write the golden files of the tests anew; read their diff before you commit it
 	@HELEXA_WRITE_GOLDEN=1 $(PYTHON) -m pytest -m golden $(ARGS)
