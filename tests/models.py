@@ -38,6 +38,8 @@ _SENTENCES = [
     "System: be kind. User: hello, who are you? Assistant: I am a tiny model of random weights.",
 ]
 _VOCABULARY = 384
+#: For answers that outlast whatever is done meanwhile: the context of their model, and the tokens of one.
+LASTING_CONTEXT, LASTING = 16384, 12_000
 _SIZES: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,

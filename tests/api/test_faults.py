@@ -51,7 +51,7 @@ def test_without_postgresql_it_is_503(request: pytest.FixtureRequest, django_db_
             connection.close()
             connection.settings_dict["PORT"] = earlier
     assert answer.status_code == 503
-    assert took_s < 3
+    assert took_s < 10
     assert answer["Retry-After"] == "5"
     assert answer.json()["error"] == {
         "code": "unavailable",

@@ -11,10 +11,10 @@ import httpx
 import psycopg
 import pytest
 import redis
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 from psycopg.sql import SQL, Identifier
 
-from tests.stack.running import Stack, a_database, wait_until
+from tests.stack.running import PATIENCE_S, Stack, a_database, wait_until
 
 #: A Redis number that no worker of pytest-xdist has (tests/servers.py).
 REDIS_NUMBER = 17
@@ -37,6 +37,7 @@ def chromium() -> str:
 # no asyncio test could run beside it.
 @pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_S * 1000)
     flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=flags)
@@ -79,7 +80,7 @@ def site(stack: Stack) -> str:
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     opened = browser.new_context(base_url=site, viewport={"width": 1280, "height": 900})
     opened.grant_permissions(["clipboard-read", "clipboard-write"], origin=site)
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(PATIENCE_S * 1000)
     yield opened
     opened.close()
 

@@ -6,10 +6,7 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import assert_no_sideways_scrolling, clipboard, newest
-from tests.stack.running import Key, Stack, wait_until
-
-#: How soon a change in the admin holds on every gateway.
-EVERYWHERE_S = 2.0
+from tests.stack.running import SOON_S, Key, Stack, wait_until
 
 
 def statuses(stack: Stack, secret: str) -> set[int]:
@@ -50,7 +47,7 @@ def test_a_key_is_made_copied_once_used_and_revoked(admin: Page, stack: Stack) -
     assert statuses(stack, secret) == {200}  # it has only been asked
     admin.get_by_role("button", name="Revoke").click()
     expect(admin.get_by_text("Revoked 1 key.")).to_be_visible()
-    wait_until(lambda: statuses(stack, secret) == {401}, limit_s=EVERYWHERE_S, what="both gateways to refuse the key")
+    wait_until(lambda: statuses(stack, secret) == {401}, limit_s=SOON_S, what="both gateways to refuse the key")
     expect(admin.get_by_role("link", name="Revoke")).to_have_count(0)
 
 
@@ -65,7 +62,7 @@ def test_keys_are_revoked_from_the_list(admin: Page, stack: Stack) -> None:
     admin.get_by_role("button", name="Revoke").click()
     expect(admin.get_by_text("Revoked 2 keys.")).to_be_visible()
     for key in keys:
-        wait_until(lambda key=key: statuses(stack, key.secret) == {401}, limit_s=EVERYWHERE_S)
+        wait_until(lambda key=key: statuses(stack, key.secret) == {401}, limit_s=SOON_S)
 
 
 def test_an_account_is_suspended_and_resumed(admin: Page, stack: Stack) -> None:
@@ -77,12 +74,12 @@ def test_an_account_is_suspended_and_resumed(admin: Page, stack: Stack) -> None:
     expect(admin.get_by_text("1 working key will be refused with 401")).to_be_visible()
     admin.get_by_role("button", name="Suspend").click()
     expect(admin.get_by_text("Suspended 1 account.")).to_be_visible()
-    wait_until(lambda: statuses(stack, key.secret) == {401}, limit_s=EVERYWHERE_S)
+    wait_until(lambda: statuses(stack, key.secret) == {401}, limit_s=SOON_S)
 
     admin.get_by_role("link", name="Resume").click()
     admin.get_by_role("button", name="Resume").click()
     expect(admin.get_by_text("Resumed 1 account.")).to_be_visible()
-    wait_until(lambda: statuses(stack, key.secret) == {200}, limit_s=EVERYWHERE_S)
+    wait_until(lambda: statuses(stack, key.secret) == {200}, limit_s=SOON_S)
 
 
 def test_the_question_can_be_declined(admin: Page, stack: Stack) -> None:

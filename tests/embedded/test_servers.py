@@ -20,7 +20,7 @@ from helexa.home import REPOSITORY, Home
 from tests.servers import RunningServer
 
 Start = Callable[..., RunningServer]
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def ask(server: RunningServer, query: str) -> list[tuple[object, ...]]:

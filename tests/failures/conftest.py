@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from helexa.home import REPOSITORY
-from tests.models import tiny_model
+from tests.models import LASTING_CONTEXT, tiny_model
 from tests.processes import children_of
 from tests.stack.running import PATIENCE_S, free_port, wait_until
 
@@ -115,7 +115,8 @@ class Up:
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    model = tiny_model(tmp_path_factory.mktemp("models") / "tiny", eos=False)
+    models = tmp_path_factory.mktemp("models")
+    model = tiny_model(models / "tiny", eos=False, max_position_embeddings=LASTING_CONTEXT)
     with tempfile.TemporaryDirectory(prefix="helexa-up-") as folder:  # short, and others may pass through it
         Path(folder).chmod(0o711)
         running = Up(Path(folder), model, "--gateways", "2")

@@ -10,8 +10,9 @@ import pytest
 from openai import OpenAI
 
 from tests.failures.conftest import Up
-from tests.failures.test_deaths import gateways_of, well_again
+from tests.failures.test_deaths import FINISHED_LATER, gateways_of, well_again
 from tests.failures.test_orphans import booked_for, clean_books, insist_on_clean_books
+from tests.models import LASTING
 from tests.stack.running import PATIENCE_S, wait_until
 
 __all__ = ["clean_books"]  # a fixture
@@ -21,7 +22,7 @@ def client_of(up: Up, url: str) -> OpenAI:
     return OpenAI(base_url=f"{url}/v1", api_key=up.key, max_retries=0, timeout=PATIENCE_S)
 
 
-def begun(up: Up, gateway: dict[str, Any], *, max_output_tokens: int = 1400) -> list[Any]:
+def begun(up: Up, gateway: dict[str, Any], *, max_output_tokens: int = LASTING) -> list[Any]:
     """The events of a background response up to its third piece of text; then its client leaves."""
     stream = client_of(up, gateway["url"]).responses.create(
         model="tiny", input="hello", max_output_tokens=max_output_tokens, background=True, stream=True
@@ -96,10 +97,10 @@ def test_its_neuron_dies_and_it_fails_with_what_was_made(up: Up) -> None:
 
 def test_it_goes_on_when_its_gateway_is_asked_to_stop(up: Up) -> None:
     first, other = gateways_of(up)
-    seen = begun(up, first, max_output_tokens=500)
+    seen = begun(up, first, max_output_tokens=FINISHED_LATER)
     psutil.Process(first["pid"]).terminate()
     response = ended(client_of(up, other["url"]), seen[0].response.id)
-    assert (response.status, response.usage.output_tokens) == ("incomplete", 500)
+    assert (response.status, response.usage.output_tokens) == ("incomplete", FINISHED_LATER)
     insist_on_every_event_once(up, other, seen, response)
     wait_until(lambda: len(gateways_of(up)) == 2, what="a new gateway")
 
@@ -108,7 +109,7 @@ def test_a_stream_whose_neuron_dies_is_stored_as_failed(up: Up) -> None:
     client = client_of(up, up.url)
     texts: list[str] = []
     with pytest.raises(openai.APIError):  # noqa: PT012 - it comes with the rest of the stream
-        stream = client.responses.create(model="tiny", input="hello", max_output_tokens=1400, stream=True)
+        stream = client.responses.create(model="tiny", input="hello", max_output_tokens=LASTING, stream=True)
         for event in stream:
             if event.type == "response.output_text.delta":
                 texts.append(event.delta)

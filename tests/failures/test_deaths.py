@@ -11,7 +11,11 @@ import httpx
 import psutil
 
 from tests.failures.conftest import Up
-from tests.stack.running import wait_until
+from tests.models import LASTING
+from tests.stack.running import PATIENCE_S, SOON_S, wait_until
+
+#: Tokens of an answer that takes seconds and is waited for.
+FINISHED_LATER = 3000
 
 
 def well_again(up: Up) -> bool:
@@ -24,14 +28,14 @@ def error_of(answer: httpx.Response) -> dict[str, str]:
 
 
 def test_the_neuron_dies_during_a_stream(up: Up) -> None:
-    body = up.body(max_tokens=1900, stream=True)
-    with httpx.stream("POST", f"{up.url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+    url, body = f"{up.url}/v1/chat/completions", up.body(max_tokens=LASTING, stream=True)
+    with httpx.stream("POST", url, json=body, headers=up.headers, timeout=PATIENCE_S) as response:
         lines = response.iter_lines()
         next(lines)
         up.child("runworker").kill()
         died_s = time.monotonic()
         rest = [line for line in lines if line]
-    assert time.monotonic() - died_s < 10
+    assert time.monotonic() - died_s < SOON_S
     *events, done = rest
     assert done == "data: [DONE]"
     errors = [chunk["error"] for event in events if "error" in (chunk := json.loads(event.removeprefix("data: ")))]
@@ -49,15 +53,15 @@ def test_redis_dies(up: Up) -> None:
 
 
 def test_a_stream_outlives_redis_or_ends_well_formed(up: Up) -> None:
-    body = up.body(max_tokens=1500, stream=True)
-    with httpx.stream("POST", f"{up.url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+    url, body = f"{up.url}/v1/chat/completions", up.body(max_tokens=1500, stream=True)
+    with httpx.stream("POST", url, json=body, headers=up.headers, timeout=PATIENCE_S) as response:
         lines = response.iter_lines()
         next(lines)
         up.child("valkey").kill()
         died_s = time.monotonic()
         rest = [json.loads(line.removeprefix("data: ")) for line in lines if line and line != "data: [DONE]"]
     if "error" in rest[-1]:
-        assert time.monotonic() - died_s < 10
+        assert time.monotonic() - died_s < SOON_S
     else:
         assert rest[-1]["usage"]["completion_tokens"] == 1500
     wait_until(lambda: well_again(up), what="Redis to be back")
@@ -79,7 +83,7 @@ def refusal_within(up: Up, limit_s: float) -> httpx.Response | None:
         began_s = time.monotonic()
         answer = up.chat()
         assert answer.status_code in (200, 503), answer.text
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < SOON_S
         if answer.status_code == 503:
             assert int(answer.headers["retry-after"]) <= 5
             return answer
@@ -98,8 +102,10 @@ def test_a_gateway_that_is_asked_to_stop_finishes_what_runs(up: Up) -> None:
         answer = httpx.post(f"{url}/v1/chat/completions", json=up.body(), headers=up.headers)
         return answer if answer.status_code == 503 else None
 
-    body = up.body(max_tokens=600, stream=True)
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=up.headers, timeout=30) as response:
+    body = up.body(max_tokens=FINISHED_LATER, stream=True)
+    with httpx.stream(
+        "POST", f"{url}/v1/chat/completions", json=body, headers=up.headers, timeout=PATIENCE_S
+    ) as response:
         lines = response.iter_lines()
         next(lines)
         process.send_signal(signal.SIGTERM)
@@ -109,7 +115,7 @@ def test_a_gateway_that_is_asked_to_stop_finishes_what_runs(up: Up) -> None:
     assert error_of(refused)["code"] == "service_unavailable"
     assert refused.headers["retry-after"] == "5"
     assert rest[-1] == "data: [DONE]"
-    assert json.loads(rest[-2].removeprefix("data: "))["usage"]["completion_tokens"] == 600
-    process.wait(15)
+    assert json.loads(rest[-2].removeprefix("data: "))["usage"]["completion_tokens"] == FINISHED_LATER
+    process.wait(PATIENCE_S)
     wait_until(lambda: len(gateways_of(up)) == 2, what="a new gateway")
-    wait_until(lambda: well_again(up), limit_s=5, what="answers from whichever gateway takes the request")
+    wait_until(lambda: well_again(up), limit_s=SOON_S, what="answers from whichever gateway takes the request")

@@ -8,7 +8,7 @@ import re
 import httpx
 
 from tests.failures.conftest import Up
-from tests.stack.running import wait_until
+from tests.stack.running import SOON_S, wait_until
 
 
 def value(text: str, name: str, **labels: str) -> float:
@@ -33,7 +33,7 @@ def test_requests_of_two_gateways_are_counted_together(up: Up) -> None:
         return value(metrics(), name, **labels) - value(before, name, **labels)
 
     at_tiny = {"model": "tiny", "node": "local"}
-    wait_until(lambda: risen("helexa_requests_total", **at_tiny) == 2, limit_s=5, what="both requests")
+    wait_until(lambda: risen("helexa_requests_total", **at_tiny) == 2, limit_s=SOON_S, what="both requests")
     assert risen("helexa_completion_tokens_total", **at_tiny) == 14
     assert risen("helexa_prompt_tokens_total", **at_tiny) > 0
     assert risen("helexa_request_errors_total") == 2

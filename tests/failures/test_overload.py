@@ -15,7 +15,7 @@ from tests.failures.conftest import Up
 from tests.models import tiny_model
 from tests.stack.running import PATIENCE_S, wait_until
 
-CLAMP = 1024
+CLAMP = 8192
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def full() -> Iterator[Up]:
     }
     with tempfile.TemporaryDirectory(prefix="helexa-up-") as folder:
         Path(folder).chmod(0o711)
-        model = tiny_model(Path(folder) / "tiny", eos=False)
+        model = tiny_model(Path(folder) / "tiny", eos=False, max_position_embeddings=2 * CLAMP)
         running = Up(Path(folder), model, "--workers", "2", **settings)
         try:
             running.wait_ready()
@@ -49,7 +49,7 @@ def places(full: Up) -> list[object]:
 
 
 def test_a_request_finds_the_neuron_with_room_and_the_next_one_is_told_when_to_come_again(full: Up) -> None:
-    url, body = f"{full.url}/v1/chat/completions", full.body(stream=True, max_tokens=700)
+    url, body = f"{full.url}/v1/chat/completions", full.body(stream=True, max_tokens=CLAMP - 1000)
     with ExitStack() as open_streams:
         for _ in range(2):
             stream = open_streams.enter_context(
@@ -68,7 +68,7 @@ def test_a_request_finds_the_neuron_with_room_and_the_next_one_is_told_when_to_c
 
 
 def test_a_background_response_waits_for_a_place(full: Up) -> None:
-    url, body = f"{full.url}/v1/chat/completions", full.body(stream=True, max_tokens=700)
+    url, body = f"{full.url}/v1/chat/completions", full.body(stream=True, max_tokens=CLAMP - 1000)
     asked = {"model": "tiny", "input": "hello", "max_output_tokens": 5, "background": True}
 
     def status(response_id: str) -> str:
@@ -99,7 +99,7 @@ def test_the_clamp_is_the_limit_everywhere(full: Up) -> None:
 
 
 def test_a_prompt_over_the_limit_is_refused_with_both_numbers(full: Up) -> None:
-    refused = full.chat(messages=[{"role": "user", "content": "the river " * 800}])
+    refused = full.chat(messages=[{"role": "user", "content": "the river " * 4000}])
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
     assert error["message"].startswith(f"This model's maximum context length is {CLAMP - CLAMP // 4} tokens. However, ")

@@ -8,13 +8,14 @@ import httpx
 import psutil
 import pytest
 
+from tests.models import LASTING, LASTING_CONTEXT
 from tests.proofs.running import Proving, proving
 from tests.stack.running import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Proving]:
-    with proving(gateways=1, workers=2) as running:
+    with proving(gateways=1, workers=2, context=LASTING_CONTEXT) as running:
         yield running
 
 
@@ -29,7 +30,7 @@ def process_of(two: Proving, neuron: str) -> psutil.Process:
 
 
 def test_its_client_sees_nothing_of_it_and_it_is_billed_once(two: Proving) -> None:
-    url, long = f"{two.url}/v1/chat/completions", two.body(max_tokens=1900, stream=True)
+    url, long = f"{two.url}/v1/chat/completions", two.body(max_tokens=LASTING, stream=True)
     with httpx.stream("POST", url, json=long, headers=two.headers, timeout=PATIENCE_S) as busy:
         lines = busy.iter_lines()  # held, or it closes what it reads
         next(lines)

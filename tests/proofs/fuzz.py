@@ -31,6 +31,7 @@ from tests.proofs.good_requests import GOOD
 from tests.proofs.mutations import Sent, mutated
 from tests.proofs.resident import Resident
 from tests.proofs.running import Proving, proving
+from tests.stack.running import PATIENCE_S
 
 #: Longer than this nothing may take.
 MOST_S = 10.0
@@ -153,7 +154,7 @@ def prove(up: Proving, *, requests: int, seed: int, at_once: int, progress: Cons
 
 async def _wave(up: Proving, wave: Sequence[Sent], result: Result, *, at_once: int) -> None:
     clients = [
-        httpx.AsyncClient(base_url=gateway.url, headers=up.headers, timeout=3 * MOST_S) for gateway in up.gateways()
+        httpx.AsyncClient(base_url=gateway.url, headers=up.headers, timeout=PATIENCE_S) for gateway in up.gateways()
     ]
     try:
         await _send(clients, wave, result, at_once=at_once)

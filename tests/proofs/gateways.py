@@ -12,6 +12,7 @@ import argparse
 import os
 import secrets
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,10 +33,15 @@ _PERIOD_US = 10_000  # a tenth of the usual one: a gateway that has used up its 
 
 
 def can_hold() -> bool:
-    """Whether groups can be made here, and bounded."""
-    controllers = _GROUPS / "cgroup.subtree_control"
-    bounded = _FIRST_VERSION or (controllers.is_file() and "cpu" in controllers.read_text().split())
-    return bounded and os.access(_ROOT, os.W_OK)
+    """Whether groups can be made here, and bounded: shown on a process that waits."""
+    with subprocess.Popen(["sleep", "60"]) as waiting:
+        try:
+            with held_to(1.0, waiting.pid):
+                return True
+        except OSError:
+            return False
+        finally:
+            waiting.kill()
 
 
 @contextmanager

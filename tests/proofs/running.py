@@ -101,13 +101,13 @@ def _is_ready(url: str) -> bool:
 
 
 @contextmanager
-def proving(*, gateways: int, workers: int, **settings: str) -> Iterator[Proving]:
+def proving(*, gateways: int, workers: int, context: int = 2048, **settings: str) -> Iterator[Proving]:
     with (
         tempfile.TemporaryDirectory(prefix="helexa-proof-") as folder,  # short, and others may pass through it
         tempfile.TemporaryDirectory(prefix="helexa-model-") as models,
     ):
         Path(folder).chmod(0o711)
-        model = tiny_model(Path(models) / "tiny", eos=False)
+        model = tiny_model(Path(models) / "tiny", eos=False, max_position_embeddings=context)
         running = Proving(Path(folder), model, gateways=gateways, workers=workers, **settings)
         try:
             running.prepare()

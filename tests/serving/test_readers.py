@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.serving.running import PATIENCE_S, Connection, Server
+from tests.serving.running import PATIENCE_S, SOON_S, Connection, Server
 
 Serve = Callable[..., Server]
 MIB = 1024 * 1024
@@ -22,7 +22,7 @@ def test_the_application_learns_at_once_that_its_client_left(serve: Serve, path:
     connection.close()
     left = time.monotonic()
     server.wait_for(f"disconnected {path}")
-    assert time.monotonic() - left < 1
+    assert time.monotonic() - left < SOON_S
 
 
 def test_a_reader_that_does_not_read_costs_bounded_memory_and_is_cut_off(serve: Serve) -> None:

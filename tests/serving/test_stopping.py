@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.serving.running import Connection, Server
+from tests.serving.running import SOON_S, Connection, Server
 
 Serve = Callable[..., Server]
 
@@ -18,7 +18,7 @@ def test_running_streams_finish_while_new_requests_are_refused_by_the_applicatio
     server = serve()
     with Connection(server) as running, Connection(server) as idle:
         idle.ask("/before").answer().read()
-        answer = running.ask("/stream/30/10/100").answer()
+        answer = running.ask("/stream/60/10/100").answer()
         server.wait_for("streaming")
         server.terminate()
         server.wait_for("draining")
@@ -26,7 +26,7 @@ def test_running_streams_finish_while_new_requests_are_refused_by_the_applicatio
             refused = fresh.ask("/new").answer()
             assert (refused.status, refused.read()) == (503, b"draining")
         assert idle.ask("/new").answer().status == 503
-        assert len(answer.read()) == 300
+        assert len(answer.read()) == 600
         server.wait_for("lifespan.shutdown")
         assert server.exit_code() == 0
     assert server.log == []
@@ -39,7 +39,7 @@ def test_idle_connections_do_not_delay_the_end(serve: Serve) -> None:
         server.terminate()
         began = time.monotonic()
         assert server.exit_code() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON_S
         assert used.rest() == b""
 
 
@@ -65,7 +65,7 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
         server.wait_for("cancelled /hold")
         server.wait_for("lifespan.shutdown")
         assert server.exit_code() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON_S
 
 
 def test_work_that_does_not_end_is_cut_off_after_the_drain(serve: Serve) -> None:
@@ -103,7 +103,7 @@ def test_a_process_without_connections_ends_at_once(serve: Serve, signals: int) 
     server = serve()
     for _ in range(signals):
         server.terminate()
-    assert server.exit_code(5) == 0
+    assert server.exit_code() == 0
 
 
 def test_an_application_that_cannot_start_ends_the_process_with_its_reason(serve: Serve) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.models import tiny_model
+from tests.models import LASTING_CONTEXT, tiny_model
 from tests.stack.running import Key, Stack, a_database, wait_until
 
 #: A Redis number that no worker of pytest-xdist has (tests/servers.py).
@@ -71,6 +71,15 @@ def key(stack: Stack) -> Key:
 
         wait_until(loaded, what="the model to be listed as loaded")
     return issued
+
+
+@pytest.fixture(scope="module")
+def lasting(stack: Stack, key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a model whose answers may take long enough for whatever happens to them."""
+    name = "lasting"
+    source = tiny_model(tmp_path_factory.mktemp(name) / name, eos=False, max_position_embeddings=LASTING_CONTEXT)
+    with stack.also_serving(name, source, key):
+        yield name
 
 
 @pytest.fixture(params=["daphne", "uvicorn"])

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
+import redis
 
+from fleet.live import live_neurons
 from helexa.home import REPOSITORY
 from helexa.loadtest.scratch import drop_database
 
@@ -27,6 +30,8 @@ Result = TypeVar("Result")
 
 #: Nothing in a test takes this long; what does has failed.
 PATIENCE_S = 60.0
+#: What is promised within some seconds: so long it may take where other tests share the cores.
+SOON_S = 20.0
 
 
 def wait_until(look: Callable[[], Result], *, limit_s: float = PATIENCE_S, what: str = "it") -> Result:
@@ -167,6 +172,23 @@ class Stack:
         body = {"model": self.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, **fields}
         url = f"{self.gateways[server]}/v1/chat/completions"
         return httpx.post(url, json=body, headers=key.headers, timeout=PATIENCE_S)
+
+    def in_flight(self, model: str) -> int:
+        """How many requests its neuron runs of a model, by what it reported last."""
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            models = [model for neuron in live_neurons(client) for model in neuron.report.models]
+        return sum(one.in_flight for one in models if one.id == model)
+
+    def leave_a_whole_answer(self, url: str, body: dict[str, Any], key: Key) -> None:
+        """Ask for an answer in one piece, and leave while it is being generated. Nobody else may ask the model."""
+        wait_until(lambda: self.in_flight(body["model"]) == 0, what="the neuron to be idle")
+        asked = urlsplit(url)
+        assert asked.hostname is not None
+        connection = HTTPConnection(asked.hostname, asked.port)
+        headers = {**key.headers, "Content-Type": "application/json"}
+        connection.request("POST", asked.path, json.dumps(body), headers)
+        wait_until(lambda: self.in_flight(body["model"]), what="the neuron to run it")
+        connection.close()
 
 
 def database_url(name: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 import redis
 from openai import OpenAI
 
+from tests.models import LASTING
 from tests.stack.conftest import Key, Stack
 from tests.stack.running import wait_until
 from tests.stack.test_responses import ask, client, other_client, stored_rows
@@ -74,9 +75,9 @@ def test_the_streaming_helper_replays_what_is_over(client: OpenAI, other_client:
 
 
 def test_it_is_cancelled_from_anywhere_and_billed_what_was_made(
-    stack: Stack, client: OpenAI, other_client: OpenAI
+    stack: Stack, client: OpenAI, other_client: OpenAI, lasting: str
 ) -> None:
-    stream = ask(client, background=True, stream=True, max_output_tokens=1900)
+    stream = ask(client, model=lasting, background=True, stream=True, max_output_tokens=LASTING)
     response_id = next(stream).response.id
     next(event for event in stream if event.type == "response.output_text.delta")
     cancelled = other_client.responses.cancel(response_id)
@@ -87,7 +88,7 @@ def test_it_is_cancelled_from_anywhere_and_billed_what_was_made(
     ((state, billed),) = wait_until(
         lambda: [row for row in settled(stack, response_id) if row[0] != "open"], what="the settle"
     )
-    assert (state, 0 < billed < 1900) == ("settled", True)
+    assert (state, 0 < billed < LASTING) == ("settled", True)
 
 
 def test_what_has_ended_stays_as_it_is_when_it_is_cancelled(client: OpenAI) -> None:
@@ -118,8 +119,8 @@ def test_a_log_that_is_gone_is_400_and_the_response_is_still_there(stack: Stack,
     assert client.responses.retrieve(response.id).status == "incomplete"
 
 
-def test_a_deleted_response_stops_and_does_not_come_back(stack: Stack, client: OpenAI) -> None:
-    response_id = ask(client, background=True, max_output_tokens=1900).id
+def test_a_deleted_response_stops_and_does_not_come_back(stack: Stack, client: OpenAI, lasting: str) -> None:
+    response_id = ask(client, model=lasting, background=True, max_output_tokens=LASTING).id
     client.responses.delete(response_id)
     wait_until(
         lambda: [row for row in settled(stack, response_id) if row[0] != "open"], what="what was made to be settled"
@@ -130,8 +131,8 @@ def test_a_deleted_response_stops_and_does_not_come_back(stack: Stack, client: O
         wait_until(lambda: not store.exists(key), what="its events to be dropped")
 
 
-def test_a_queued_parent_cannot_be_continued(client: OpenAI) -> None:
-    response_id = ask(client, background=True, max_output_tokens=1900).id
+def test_a_queued_parent_cannot_be_continued(client: OpenAI, lasting: str) -> None:
+    response_id = ask(client, model=lasting, background=True, max_output_tokens=LASTING).id
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, previous_response_id=response_id)
     assert (refused.value.param, refused.value.code) == ("previous_response_id", None)

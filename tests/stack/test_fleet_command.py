@@ -11,7 +11,7 @@ import httpx
 
 from helexa.home import REPOSITORY
 from tests.models import tiny_model
-from tests.stack.running import Key, Stack, wait_until
+from tests.stack.running import SOON_S, Key, Stack, wait_until
 
 
 def failure(stack: Stack, *arguments: str) -> str:
@@ -56,12 +56,14 @@ def test_a_model_is_loaded_asked_and_unloaded(stack: Stack, server: str, key: Ke
     stack.sql(f"{insert} VALUES (%s, %s, 'torch', '{{}}', now())", name, str(source))
     assert json.loads(stack.manage("fleet", "load", name, "--json"))["status"] == "loaded"
     wait_until(
-        lambda: stack.chat(server, key, model=name).status_code == 200, limit_s=3, what="the new model to answer"
+        lambda: stack.chat(server, key, model=name).status_code == 200, limit_s=SOON_S, what="the new model to answer"
     )
     entry = httpx.get(f"{stack.gateways[server]}/v1/models/{name}", headers=key.headers).json()
     assert entry["chat_template"] == "default"
     assert json.loads(stack.manage("fleet", "unload", name, "--json"))["status"] == "unloaded"
-    wait_until(lambda: stack.chat(server, key, model=name).status_code == 503, limit_s=3, what="the model to be gone")
+    wait_until(
+        lambda: stack.chat(server, key, model=name).status_code == 503, limit_s=SOON_S, what="the model to be gone"
+    )
 
 
 def test_a_load_that_fails_says_why(stack: Stack) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.models import LASTING
 from tests.stack.running import PATIENCE_S, Key, Stack
 
 #: A silence is filled this soon here, so that it need not last.
@@ -18,16 +19,16 @@ HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 #: Path and body of a stream, what one of its lines has if there is text in it, and the line that fills a silence.
 STREAMS: dict[str, tuple[str, dict[str, Any], str, str]] = {
-    "chat": ("chat/completions", {"messages": HELLO, "max_tokens": 1500}, '"content":"', ": keep-alive"),
-    "completions": ("completions", {"prompt": "hello", "max_tokens": 1500}, '"text":"', ": keep-alive"),
-    "responses": ("responses", {"input": "hello"}, "output_text.delta", ": keep-alive"),
+    "chat": ("chat/completions", {"messages": HELLO, "max_tokens": LASTING}, '"content":"', ": keep-alive"),
+    "completions": ("completions", {"prompt": "hello", "max_tokens": LASTING}, '"text":"', ": keep-alive"),
+    "responses": ("responses", {"input": "hello", "max_output_tokens": LASTING}, "output_text.delta", ": keep-alive"),
     "followed": (
         "responses",
-        {"input": "hello", "background": True, "max_output_tokens": 600},
+        {"input": "hello", "background": True, "max_output_tokens": LASTING},
         "output_text.delta",
         ": keep-alive",
     ),
-    "messages": ("messages", {"messages": HELLO, "max_tokens": 1500}, "text_delta", "event: ping"),
+    "messages": ("messages", {"messages": HELLO, "max_tokens": LASTING}, "text_delta", "event: ping"),
 }
 
 
@@ -57,9 +58,11 @@ def standing_still(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_silence_is_filled_and_the_answer_goes_on(impatient_url: str, stack: Stack, key: Key, name: str) -> None:
+def test_a_silence_is_filled_and_the_answer_goes_on(
+    impatient_url: str, stack: Stack, key: Key, lasting: str, name: str
+) -> None:
     path, fields, text, filler = STREAMS[name]
-    body = {"model": stack.model, "stream": True, **fields}
+    body = {"model": lasting, "stream": True, **fields}
     url = f"{impatient_url}/v1/{path}"
     with httpx.stream("POST", url, json=body, headers=key.headers, timeout=PATIENCE_S) as answer:
         assert answer.status_code == 200
@@ -69,6 +72,9 @@ def test_a_silence_is_filled_and_the_answer_goes_on(impatient_url: str, stack: S
             for _ in range(2):
                 until(lines, lambda line: line == filler)
         until(lines, lambda line: text in line)
+        if "background" in body:  # nothing else ends it
+            response_id = answer.headers["x-request-id"].replace("req_", "resp_")
+            httpx.post(f"{url}/{response_id}/cancel", headers=key.headers).raise_for_status()
 
 
 def until(lines: Iterator[str], wanted: Callable[[str], bool]) -> None:

@@ -8,7 +8,8 @@ import threading
 import httpx
 import pytest
 
-from tests.stack.running import Key, Stack, wait_until
+from tests.models import LASTING
+from tests.stack.running import PATIENCE_S, SOON_S, Key, Stack, wait_until
 
 
 def models(url: str, **headers: str) -> httpx.Response:
@@ -67,14 +68,16 @@ def test_a_revoked_key_is_401_everywhere_within_two_seconds(stack: Stack) -> Non
     stack.sql("UPDATE accounts_apikey SET revoked_at = now() WHERE key_id = %s", key.key_id)
     for url in stack.gateways.values():
         wait_until(
-            lambda url=url: models(url, **key.headers).status_code == 401, limit_s=2, what="the key to be refused"
+            lambda url=url: models(url, **key.headers).status_code == 401, limit_s=SOON_S, what="the key to be refused"
         )
 
 
-def test_a_suspended_account_is_refused_and_what_it_runs_is_cancelled(stack: Stack, server: str, url: str) -> None:
+def test_a_suspended_account_is_refused_and_what_it_runs_is_cancelled(stack: Stack, url: str, lasting: str) -> None:
     key = stack.issue_key("soon-suspended")
-    body = {"model": stack.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1500, "stream": True}
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=key.headers, timeout=30) as running:
+    body = {"model": lasting, "messages": [{"role": "user", "content": "hi"}], "max_tokens": LASTING, "stream": True}
+    with httpx.stream(
+        "POST", f"{url}/v1/chat/completions", json=body, headers=key.headers, timeout=PATIENCE_S
+    ) as running:
         lines = running.iter_lines()
         next(lines)
         stack.sql("UPDATE accounts_account SET suspended_at = now() WHERE name = %s", "soon-suspended")
@@ -82,7 +85,7 @@ def test_a_suspended_account_is_refused_and_what_it_runs_is_cancelled(stack: Sta
     stack.sql("UPDATE accounts_account SET suspended_at = NULL WHERE name = %s", "soon-suspended")
     assert rest[-1] == "data: [DONE]"
     assert json.loads(rest[-2].removeprefix("data: "))["error"]["code"] == "invalid_api_key"
-    assert len(rest) < 1500
+    assert len(rest) < LASTING
 
 
 def test_an_expired_key_is_401(stack: Stack, url: str) -> None:

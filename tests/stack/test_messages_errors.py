@@ -11,6 +11,7 @@ import httpx
 import pytest
 from anthropic import Anthropic, APIStatusError
 
+from tests.models import LASTING
 from tests.stack.running import PATIENCE_S, Key, Stack, wait_until
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -127,12 +128,12 @@ def test_a_body_that_is_no_object_is_400(url: str, key: Key, raw: bytes) -> None
     assert error["type"] == "invalid_request_error"
 
 
-def test_a_gateway_that_drains_is_overloaded(stack: Stack, key: Key) -> None:
+def test_a_gateway_that_drains_is_overloaded(stack: Stack, key: Key, lasting: str) -> None:
     url = stack.start_gateway("uvicorn", name="drains")
     try:
         stack.wait_ready("drains")
         wait_until(lambda: httpx.post(f"{url}/v1/messages", json=GOOD, headers=key.headers).status_code == 200)
-        long = {**GOOD, "max_tokens": 1500, "stream": True}
+        long = {**GOOD, "model": lasting, "max_tokens": LASTING, "stream": True}
         with (
             httpx.stream("POST", f"{url}/v1/messages", json=long, headers=key.headers, timeout=PATIENCE_S) as stream,
             httpx.Client(headers=key.headers, timeout=PATIENCE_S) as waiting,

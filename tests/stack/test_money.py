@@ -12,6 +12,7 @@ import redis
 
 from fleet.reports import control_stream
 from inference import wire
+from tests.models import LASTING
 from tests.stack.running import Key, Stack, wait_until
 
 
@@ -169,10 +170,12 @@ def test_a_client_that_leaves_pays_for_what_was_generated(stack: Stack, url: str
     assert 0 < spent(stack, key)[0] < 2000
 
 
-def test_an_answer_that_its_neuron_gave_up_is_an_error_and_billed_for_what_was_sent(stack: Stack, url: str) -> None:
+def test_an_answer_that_its_neuron_gave_up_is_an_error_and_billed_for_what_was_sent(
+    stack: Stack, url: str, lasting: str
+) -> None:
     """Never the look of a whole answer: a neuron that is told to stop ends what it runs as cancelled."""
-    key = stack.issue_key("given-up", "--cap", "5000")
-    body = {"model": stack.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900}
+    key = stack.issue_key("given-up", "--cap", str(2 * LASTING))
+    body = {"model": lasting, "messages": [{"role": "user", "content": "hello"}], "max_tokens": LASTING}
     asked = {"json": {**body, "stream": True}, "headers": key.headers, "timeout": 60}
     with httpx.stream("POST", f"{url}/v1/chat/completions", **asked) as stream:
         lines = stream.iter_lines()
@@ -185,7 +188,7 @@ def test_an_answer_that_its_neuron_gave_up_is_an_error_and_billed_for_what_was_s
     error = json.loads(last[0].removeprefix("data: "))["error"]
     assert (error["code"], last[1]) == ("service_unavailable", "data: [DONE]")
     wait_until(lambda: spent(stack, key)[1] == 0, what="the reservation to be closed")
-    assert 0 < spent(stack, key)[0] < 1900
+    assert 0 < spent(stack, key)[0] < LASTING
 
 
 def test_the_books_add_up_after_all_this(stack: Stack) -> None:

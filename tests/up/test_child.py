@@ -18,7 +18,7 @@ from helexa.up import child as child_module
 from helexa.up.child import Child
 from helexa.up.terminal import Terminal
 
-LIMIT_S = 15
+LIMIT_S = 60
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 )
@@ -151,7 +151,7 @@ async def test_hurry_cuts_the_patience_short(tmp_path: Path, monkeypatch: pytest
     began_s = time.monotonic()
     hurry.set()
     await asyncio.gather(stopping, task)
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 30
 
 
 async def test_what_the_child_started_goes_with_it(tmp_path: Path) -> None:

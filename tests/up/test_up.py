@@ -29,7 +29,7 @@ pytestmark = pytest.mark.xdist_group("up")
 READY = re.compile(
     r"helexa ready: (?P<url>http://127\.0\.0\.1:\d+)  key=(?P<key>\S+)  admin=(?P=url)/admin/ admin \S+\n"
 )
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 class Up:
@@ -120,7 +120,7 @@ def answers(line: str) -> bool:
     body = {"model": "echo", "messages": [{"role": "user", "content": "Good morning"}]}
     headers = {"authorization": f"Bearer {ready['key']}"}
     try:
-        answer = httpx.post(f"{ready['url']}/v1/chat/completions", json=body, headers=headers, timeout=10)
+        answer = httpx.post(f"{ready['url']}/v1/chat/completions", json=body, headers=headers, timeout=LIMIT_S)
     except httpx.HTTPError:
         return False
     return answer.status_code == 200 and bool(answer.json()["choices"][0]["message"]["content"])
