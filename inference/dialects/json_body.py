@@ -12,8 +12,10 @@ from inference.refusals import Refusal, invalid
 Fields = TypeVar("Fields")
 
 #: msgspec ends its message with the place: "Expected `int`, got `str` - at `$.max_tokens`". An entry of a mapping it
-#: calls `[...]`; the mapping is what its author looks for.
-_PLACE = re.compile(r"\A(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*?)(?:\[\.\.\.\][^`]*)?`)?\Z", re.DOTALL)
+#: calls `[...]`, a key "`key` in" its mapping; the mapping is what its author looks for.
+_PLACE = re.compile(
+    r"\A(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<where>[^`]*?)(?:\[\.\.\.\][^`]*)?`)?\Z", re.DOTALL
+)
 _MISSING = re.compile(r"\AObject missing required field `(?P<name>\w+)`\Z")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 #: With the beginning of its value, which may be a text that is cut off.
@@ -81,7 +83,8 @@ def _wrong_field(message: str, at: str = "") -> Refusal:
     if missing := _MISSING.match(what):
         where = f"{where}.{missing['name']}"
         return invalid(f"The field `{where}` is missing.", where)
-    return invalid(f"The field `{where}` is wrong: {what}.", where)
+    of_a_key = "a key of it: " if found and found["key"] else ""
+    return invalid(f"The field `{where}` is wrong: {of_a_key}{what}.", where)
 
 
 def _malformed(body: bytes, message: str) -> Refusal:

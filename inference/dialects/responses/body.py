@@ -17,6 +17,10 @@ from inference.refusals import Refusal, invalid
 _Tokens = Annotated[int, Meta(ge=1)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+#: As OpenAI bounds it: it is stored with the response.
+_Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 
 
 class Reasoning(msgspec.Struct):
@@ -51,7 +55,7 @@ class Body(msgspec.Struct):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: _Metadata | None = None
     user: str | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
