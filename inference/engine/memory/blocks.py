@@ -134,7 +134,7 @@ class BlockPool:
         """Forget what all the tables hold, since it may be wrong. Returns the blocks that nobody else owns."""
         owned = Counter(block for table in tables for block in table.blocks)
         for block in owned:
-            self._forget(block)
+            self.forget(block)
         return [block for block, owners in owned.items() if owners == self._references[block]]
 
     def check(self, tables: Iterable[BlockTable]) -> None:
@@ -148,7 +148,7 @@ class BlockPool:
     def _take(self, block: int) -> int:
         if self.neighbours and block in self.prefixes:
             self._put_aside(block)
-        self._forget(block)
+        self.forget(block)
         self._free.remove(block)
         self._references[block] = 1
         return block
@@ -158,7 +158,7 @@ class BlockPool:
         target = self._free.aside()
         if target == block:
             return
-        self._forget(target)
+        self.forget(target)
         if block not in self.prefixes:  # it was behind that
             return
         self._move(BlockCopy(block, target))
@@ -166,7 +166,7 @@ class BlockPool:
         self._free.add(block, kept=False)
         self._free.add(target, kept=True)
 
-    def _forget(self, block: int) -> None:
+    def forget(self, block: int) -> None:
         """Nobody finds this block any more, nor what is behind it."""
         for forgotten in self.prefixes.forget(block):
             if not self._references[forgotten]:
@@ -246,6 +246,9 @@ class BlockTable:
         if missing + shared > self._pool.free_blocks:
             raise OutOfBlocksError(f"{missing + shared} blocks are needed and {self._pool.free_blocks} are free")
         copy = self._own(at) if shared else None
+        if not shared and at < len(self.blocks):
+            self._pool.forget(self.blocks[at])  # it may be found as what it holds now
+        del self._prefixes[at:]
         if missing:
             after = self.blocks[-1] if self.blocks else None
             self.blocks += self._pool.take(missing, after=after, room=self._pool.blocks_for(self._room_tokens))

@@ -55,6 +55,21 @@ def test_a_shared_block_is_copied_by_whoever_writes_first() -> None:
     pool.check([prompt, fork])
 
 
+def test_a_block_that_is_written_to_again_is_not_found_as_what_it_was() -> None:
+    """A fork has the block for itself once the table it comes from has ended: nothing is copied then."""
+    pool = BlockPool(4 * BLOCK_TOKENS, lanes=1)
+    before, after = [0] * BLOCK_TOKENS, [0] * (BLOCK_TOKENS // 2) + [1] * (BLOCK_TOKENS // 2)
+    table = table_of(pool, BLOCK_TOKENS)
+    table.record(before, BLOCK_TOKENS)
+    fork = table.fork(BLOCK_TOKENS // 2)
+    table.release()
+    assert fork.reserve(BLOCK_TOKENS // 2, BLOCK_TOKENS) is None
+    fork.record(after, BLOCK_TOKENS)
+    assert BlockTable(pool).known_blocks([*before, 0]) == []
+    assert BlockTable(pool).known_blocks([*after, 0]) == fork.blocks
+    pool.check([fork])
+
+
 def test_a_lost_block_is_found_out() -> None:
     pool = BlockPool(4 * BLOCK_TOKENS, lanes=1)
     table = table_of(pool, 20)
