@@ -93,8 +93,8 @@ proof-fairness: $(DEV)  ## Measure what two accounts are served that always wait
 proof-prefix: $(DEV)  ## Measure the second turn of a chat of 4,000 tokens against the first
 	@$(PYTHON) -m tests.proofs.engine_prefix $(ARGS)
 
-proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels, faults and too little memory
-	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/scheduling/test_schedule_property.py $(ARGS)
+proof-schedules: $(DEV)  ## Take the engine through 300 random schedules of arrivals, cancels and faults, its memory through 3,000 of its own
+	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-300} $(PYTHON) -m pytest tests/engine/scheduling/test_schedule_property.py tests/engine/memory/test_blocks.py $(ARGS)
 
 proof-splits: $(DEV)  ## Split 5,000 answers at random in the parser and in every dialect: streamed or whole, they stay the same
 	@HELEXA_EXAMPLES=$${HELEXA_EXAMPLES:-5000} $(PYTHON) -m pytest -k split --durations 8 tests/engine/answers/markup tests/inference $(ARGS)

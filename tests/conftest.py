@@ -15,6 +15,9 @@ import redis
 from django.conf import settings
 from django.db import connection
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from pytest_django import Settings
 
 from helexa.loadtest.scratch import drop_database
@@ -24,6 +27,19 @@ HERE = Path(__file__).parent
 # For models this small a second thread only waits, and where workers share the cores it spins: 60 times slower. Set
 # before torch is imported, and inherited by every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# By itself httpx gives up after five seconds, which a busy machine may take for anything.
+DEFAULT_TIMEOUT_CONFIG.read = DEFAULT_TIMEOUT_CONFIG.connect = 60.0
+
+# A run judges a change by the same examples as the run before it, and not by how long they take. Who asks for a number
+# of examples explores.
+examples.register_profile(
+    "helexa",
+    derandomize="HELEXA_EXAMPLES" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+examples.load_profile("helexa")
 
 #: Folders whose tests share one helexa: all of a folder run on one worker. Their marks are declared in pyproject.toml.
 SHARED = {"stack": "stack", "failures": "stack", "proofs": "stack", "browser": "browser"}

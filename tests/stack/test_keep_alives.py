@@ -74,7 +74,7 @@ def test_a_silence_is_filled_and_the_answer_goes_on(
         until(lines, lambda line: text in line)
         if "background" in body:  # nothing else ends it
             response_id = answer.headers["x-request-id"].replace("req_", "resp_")
-            httpx.post(f"{url}/{response_id}/cancel", headers=key.headers).raise_for_status()
+            httpx.post(f"{url}/{response_id}/cancel", headers=key.headers, timeout=PATIENCE_S).raise_for_status()
 
 
 def until(lines: Iterator[str], wanted: Callable[[str], bool]) -> None:

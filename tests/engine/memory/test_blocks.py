@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -201,6 +204,9 @@ class ScatteredBlocks(Blocks):
 
 TestBlocks = Blocks.TestCase
 TestScatteredBlocks = ScatteredBlocks.TestCase
+TestBlocks.settings = TestScatteredBlocks.settings = settings(
+    max_examples=10 * int(os.environ.get("HELEXA_EXAMPLES", "10")), stateful_step_count=50
+)
 
 
 def test_a_move_that_fails_loses_no_block() -> None:

@@ -44,7 +44,7 @@ messages = st.one_of(
 tools = st.builds(Tool, texts, texts | st.none(), values.map(json.dumps) | st.just('{"type":"object"}') | texts)
 
 
-@settings(max_examples=int(os.environ.get("HELEXA_EXAMPLES", "150")), deadline=None)
+@settings(max_examples=int(os.environ.get("HELEXA_EXAMPLES", "150")))
 @given(
     name=st.sampled_from(sorted(TOKENS)),
     talk=st.lists(messages, min_size=1, max_size=6),

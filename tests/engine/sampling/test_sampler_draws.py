@@ -103,7 +103,7 @@ def test_splitmix_is_the_published_one() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_row_draws_the_same_in_any_batch_in_any_order(data: st.DataObject) -> None:
     """Alone, among others and in another place: the same tokens, over several positions."""
     names: list[str] = data.draw(st.lists(st.sampled_from(sorted(SETTINGS)), min_size=1, max_size=9))

@@ -263,7 +263,7 @@ def _mixed(first: list[Event], second: list[Event], cuts: st.DataObject) -> list
     return mixed
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(passages=st.tuples(PASSAGES, PASSAGES), cuts=st.data(), include_usage=st.booleans())
 def test_any_split_of_an_answer_is_the_same_streamed_or_whole(
     passages: tuple[list[tuple[str, str]], list[tuple[str, str]]], cuts: st.DataObject, include_usage: bool

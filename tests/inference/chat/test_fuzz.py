@@ -63,13 +63,13 @@ COMPLETIONS: dict[str, Any] = {**SAMPLING, "prompt": [[1, 2], [3]], "best_of": 3
 EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "300"))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(path=st.sampled_from(list(places(CHAT))), value=st.sampled_from(ODD))
 def test_a_spoilt_chat_is_read_or_refused_by_name(path: tuple[Any, ...], value: str) -> None:
     read_or_refused(chat.parse, spoilt(CHAT, path, value))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(path=st.sampled_from(list(places(COMPLETIONS))), value=st.sampled_from(ODD))
 def test_a_spoilt_completion_is_read_or_refused_by_name(path: tuple[Any, ...], value: str) -> None:
     read_or_refused(completions.parse, spoilt(COMPLETIONS, path, value))

@@ -235,7 +235,7 @@ TEXTS = st.lists(st.text(max_size=8), max_size=5)
 EXAMPLES = int(os.environ.get("HELEXA_EXAMPLES", "150"))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(echo=st.text(max_size=6), pieces=st.tuples(TEXTS, TEXTS), logprobs=st.booleans(), include_usage=st.booleans())
 def test_any_split_of_an_answer_is_the_same_streamed_or_whole(
     echo: str, pieces: tuple[list[str], list[str]], logprobs: bool, include_usage: bool

@@ -189,7 +189,7 @@ def _cut(text: str, cuts: st.DataObject) -> list[str]:
     return [text[start:end] for start, end in zip([0, *at], [*at, len(text)], strict=True)]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(passages=PASSAGES, cuts=st.data(), shows_thinking=st.booleans())
 def test_any_split_of_an_answer_is_the_same_message_streamed_or_whole(
     passages: list[tuple[str, list[str]]], cuts: st.DataObject, shows_thinking: bool

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dialects import messages
@@ -40,11 +40,7 @@ GOOD: dict[str, Any] = {
 PLACES = list(places(GOOD))
 
 
-@settings(
-    max_examples=int(os.environ.get("HELEXA_EXAMPLES", "300")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=int(os.environ.get("HELEXA_EXAMPLES", "300")))
 @given(path=st.sampled_from(PLACES), value=st.sampled_from(ODD), counts=st.booleans())
 def test_a_spoilt_body_is_read_or_refused_by_name(path: tuple[Any, ...], value: str, counts: bool) -> None:
     read_or_refused(count.parse if counts else messages.parse, spoilt(GOOD, path, value))

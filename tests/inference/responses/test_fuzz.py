@@ -68,7 +68,7 @@ def complete(body: bytes, header: Header) -> ResponsesRequest:
     return request
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(path=st.sampled_from(list(places(BODY))), value=st.sampled_from(ODD))
 def test_a_spoilt_body_is_read_or_refused_by_name(path: tuple[Any, ...], value: str) -> None:
     read_or_refused(complete, spoilt(BODY, path, value))

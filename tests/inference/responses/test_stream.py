@@ -148,7 +148,7 @@ def told(passages: list[tuple[str, str]], asked: dict[str, Any]) -> Story:
     return Story(tools | asked, [*pieces, Ended(0, reason, 9)], Finished(reason, 9, 9, 4, 0))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(PASSAGES, SEEN, PLACES)
 def test_any_split_of_an_answer_gives_the_same_response(
     passages: list[tuple[str, str]], asked: dict[str, Any], places: list[int]

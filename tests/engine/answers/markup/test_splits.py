@@ -26,7 +26,7 @@ from tests.engine.answers.markup.writing import (
 PLACES = st.lists(st.integers(0, 400), max_size=12)
 FAMILY_NAMES = [f"{family.calls.form.value} {'token' if family.calls.begin.token else 'text'}" for family in FAMILIES]
 
-SETTINGS = settings(max_examples=EXAMPLES, deadline=None)
+SETTINGS = settings(max_examples=EXAMPLES)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=FAMILY_NAMES)
@@ -121,6 +121,6 @@ def test_a_call_that_streams_is_what_was_written_up_to_any_point(
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_plain_text_is_as_it_was(text: str) -> None:
     assert "".join(piece.text for piece in parsed(HERMES, list(text)) if isinstance(piece, Said)) == text
