@@ -54,6 +54,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(folder))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A test is named as it can be asked for; xdist writes its group behind that."""
+    name, _, group = report.nodeid.rpartition("@")
+    if group in SHARED and hasattr(report, "node"):  # it has come from a worker
+        report.nodeid = name
+
+
 @pytest.fixture
 def redis_url() -> str:
     """A Redis database of this worker's own, empty before the test."""
