@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     console = Console(stderr=True)
     # a model that never ends by itself takes all that a huge bound leaves it: that shall not be much
-    with proving(gateways=GATEWAYS, workers=1, HELEXA_MAX_PROMPT_TOKENS="1024") as up:
+    with proving(gateways=GATEWAYS, workers=1, HELEXA_MAX_PROMPT_TOKENS="768") as up:
         result, memory = prove(
             up, requests=options.requests, seed=options.seed, at_once=options.at_once, progress=console
         )
