@@ -87,7 +87,7 @@ def _attend_rows(query: Tensor, both: Tensor, read: Rows, scaling: float) -> Ten
     rows = query[:, :, read.start : read.stop].transpose(1, 2)
     heads, count, group, width = rows.shape
     each = heads * count
-    keys, values = both.view(2, each, read.width, width)
+    keys, values = both.view(2, each, read.width, width).unbind()
     scores = rows.reshape(each, group, width).bmm(keys.transpose(1, 2))
     if read.mask is None:
         scores.mul_(scaling)
@@ -100,14 +100,15 @@ def _attend_rows(query: Tensor, both: Tensor, read: Rows, scaling: float) -> Ten
 def _read_rows(read: Rows, layer: int, pool: Tensor, new: Tensor) -> Tensor:
     """What the rows read, (2 * kv_heads, sequences, width, head_dim), with the `new` keys and values of the step."""
     if read.kept is None:
-        return _laid_out(pool, read)
-    return read.kept.read(layer, new[:, read.start : read.stop], lambda: _laid_out(pool, read))
+        return _lay_out(pool, read, pool.new_empty(pool.shape[0], read.stop - read.start, read.width, pool.shape[2]))
+    return read.kept.read(layer, new[:, read.start : read.stop], lambda onto: _lay_out(pool, read, onto))
 
 
-def _laid_out(pool: Tensor, read: Rows) -> Tensor:
-    """A copy of keys and values, (2 * kv_heads, sequences, width, head_dim)."""
+def _lay_out(pool: Tensor, read: Rows, onto: Tensor) -> Tensor:
+    """Copy keys and values to `onto`, (2 * kv_heads, sequences, width, head_dim), which is returned."""
     if isinstance(read.keys, Tensor):
-        return pool.index_select(1, read.keys).view(pool.shape[0], -1, read.width, pool.shape[2])
+        torch.index_select(pool, 1, read.keys, out=onto.flatten(1, 2))
+        return onto
     head, slot, one = pool.stride()
     views = [
         pool.as_strided(
@@ -118,8 +119,8 @@ def _laid_out(pool: Tensor, read: Rows) -> Tensor:
         for run in read.keys
     ]
     if read.padding:
-        return torch.cat((views[0], views[0][:, :, :1].expand(-1, -1, read.padding, -1)), dim=2)
-    return torch.cat(views, dim=1)
+        return torch.cat((views[0], views[0][:, :, :1].expand(-1, -1, read.padding, -1)), dim=2, out=onto)
+    return torch.cat(views, dim=1, out=onto)
 
 
 def _attend_chunk(query: Tensor, pool: Tensor, read: Chunk, scaling: float) -> Tensor:

@@ -27,7 +27,7 @@ class FusedForward:
         # Gemma 3 turns by other frequencies where a layer has a window.
         by_kind = "layer_type" in inspect.signature(self._rotary.borrowed.forward).parameters
         kinds = config.layer_types if by_kind else [None] * len(decoder.layers)
-        self._layers = list(zip(decoder.layers, kinds, strict=True))
+        self._layers = [(layer.forward, kind) for layer, kind in zip(decoder.layers, kinds, strict=True)]
         self._cap: float | None = getattr(config, "final_logit_softcapping", None)
 
     def __call__(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from inference.engine.memory.kept_rows import Group, KeptRows, Member
+from inference.engine.memory.kept_rows import Group, Kept, KeptRows, Member
 from tests.engine.network.test_runner import TOLERANCE, reference, tokens
 from tests.engine.networks import Reading, runner
 
@@ -39,14 +39,14 @@ def copies_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     from inference.engine.attention import attention
 
     counted = [0]
-    laid_out = attention._laid_out
+    lay_out = attention._lay_out
 
-    def count(pool: torch.Tensor, read: object) -> torch.Tensor:
+    def count(pool: torch.Tensor, read: object, onto: torch.Tensor) -> torch.Tensor:
         counted[0] += 1
-        return laid_out(pool, read)  # type: ignore[arg-type]
+        return lay_out(pool, read, onto)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(attention, "_laid_out", count)
+        patched.setattr(attention, "_lay_out", count)
         yield counted
 
 
@@ -95,25 +95,69 @@ def test_what_another_sequence_left_in_the_same_place_is_not_read() -> None:
 
 
 def test_only_the_very_next_step_goes_on_with_what_is_kept() -> None:
-    def kept_of(rows: KeptRows, tokens: int, width: int = 32) -> bool:
-        """Whether copies made in an earlier step are there."""
-        pool = torch.zeros(1, 1, width, 2)
-        new = torch.ones(1, 1, 2)
-        with rows:
-            kept = rows.of(Group((Member(1, tokens),), width), None)
-            assert kept is not None
-            both = kept.read(0, new, lambda: pool)
-        return both is not pool
-
     rows = KeptRows(1000)
-    assert not kept_of(rows, 5)
-    assert kept_of(rows, 6)
-    assert not kept_of(rows, 8)
-    assert not kept_of(rows, 8)
-    assert not kept_of(rows, 9, width=64)
+    assert copied(rows, {1: 5})
+    assert not copied(rows, {1: 6})
+    assert copied(rows, {1: 8})
+    assert copied(rows, {1: 8})
+    assert copied(rows, {1: 9}, width=64)
     with rows:
         pass
-    assert not kept_of(rows, 10, width=64)
+    assert copied(rows, {1: 10}, width=64)
+
+
+def test_the_memory_of_a_group_that_is_no_more_serves_the_one_most_like_it() -> None:
+    rows = KeptRows(1000)
+    one, two = read(rows, {1: 5}), read(rows, {1: 6, 2: 7})
+    assert same_memory(two, one), "there is room for two"
+    three = read(rows, {1: 7, 2: 8, 3: 9})
+    assert not same_memory(three, one), "there is none for three"
+    assert same_memory(read(rows, {1: 8, 3: 10}), three)
+    assert not same_memory(read(rows, {8: 5}), three), "a group that shares nobody might be read beside the other"
+
+
+def test_a_group_that_goes_on_keeps_its_memory_beside_a_new_one() -> None:
+    rows = KeptRows(1000)
+    before = read(rows, {1: 5, 2: 6})
+    with rows:
+        new, old = rows.of(group({3: 9}), None), rows.of(group({1: 6, 2: 7}), None)
+        assert new is not None
+        assert old is not None
+        assert not same_memory(filled(new, {3: 9}), before)
+        assert same_memory(filled(old, {1: 6, 2: 7}), before)
+
+
+def group(tokens: dict[int, int], width: int = 32) -> Group:
+    """Sequences by the number of their table, and their tokens."""
+    return Group(tuple(Member(table, count) for table, count in tokens.items()), width)
+
+
+def filled(
+    kept: Kept, tokens: dict[int, int], copy: Callable[[torch.Tensor], object] = torch.Tensor.zero_
+) -> torch.Tensor:
+    return kept.read(0, torch.ones(1, len(tokens), 2), copy)
+
+
+def read(rows: KeptRows, tokens: dict[int, int], width: int = 32) -> torch.Tensor:
+    """What a step of these sequences reads."""
+    with rows:
+        kept = rows.of(group(tokens, width), None)
+        assert kept is not None
+        return filled(kept, tokens)
+
+
+def copied(rows: KeptRows, tokens: dict[int, int], width: int = 32) -> bool:
+    """Whether a step of these sequences copies all that it reads."""
+    calls = []
+    with rows:
+        kept = rows.of(group(tokens, width), None)
+        assert kept is not None
+        filled(kept, tokens, calls.append)
+    return bool(calls)
+
+
+def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def test_no_more_is_kept_than_may_be() -> None:
