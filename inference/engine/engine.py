@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from inference.engine.device import kernel_caches
+from inference.engine.device import kernel_caches, openmp
 from inference.engine.device.owner import DeviceOwner, OwnerClosedError, Result
 from inference.engine.facts import ModelFacts
 from inference.engine.limits.limits import Limit
@@ -188,7 +188,8 @@ class Engine:
     # -- between threads -------------------------------------------------------------------------
 
     def _call(self, work: Callable[[], Result]) -> Result:
-        """Run work on the owner thread and wait for it."""
+        """Run work on the owner thread and wait for it, with no workers of the calling thread beside its own."""
+        openmp.give_back()
         try:
             return self._owner.call(work)
         except OwnerClosedError:
@@ -222,7 +223,10 @@ class Engine:
             self._submissions.deliver([(request_id, Failed("service_unavailable", ENGINE_CLOSING))])
 
     def _admitted(self, request: GenerationRequest, arrived_at: float) -> Generation | Finished | Failed:
-        return admit(request, self._models.get(request.model), arrived_at=arrived_at)
+        try:
+            return admit(request, self._models.get(request.model), arrived_at=arrived_at)
+        finally:
+            openmp.give_back()
 
     def _take_in(self, request_id: str, admitted: Generation | Finished | Failed) -> None:
         final = self._queue(admitted) if isinstance(admitted, Generation) else admitted

@@ -11,9 +11,16 @@ from typing import TypeVar
 
 import torch
 
+from inference.engine.device import openmp
+
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+
+#: An idle thread keeps its workers for so long, since starting them for each token would slow down one that waits for
+#: something else in every step.
+_IDLE_S = 0.05
 
 
 class OwnerClosedError(Exception):
@@ -124,7 +131,9 @@ class DeviceOwner:
 
     def _run_once(self) -> bool:
         with self._wake:
-            self._wake.wait_for(lambda: self._calls or self._step_due or self._closed)
+            if not self._wake.wait_for(self._is_due, _IDLE_S):
+                openmp.give_back()
+                self._wake.wait_for(self._is_due)
             call = self._calls.popleft() if self._calls else None
             if call is None and self._closed:
                 return False
@@ -134,3 +143,6 @@ class DeviceOwner:
         if step_due and self._step():
             self.nudge()
         return True
+
+    def _is_due(self) -> bool:
+        return bool(self._calls) or self._step_due or self._closed
