@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 #: Fewer rows than this are repeated: one row of the demo model's vocabulary takes 19.5 ms, four take 16.4 (one thread).
+#: By small weights four take longer, but one by itself is rounded otherwise than beside others, and other words follow.
 FEWEST_ROWS = 3
 REPEATED_TO = 4
-#: One row is, by weights of so many numbers: 640 to 4,096 took it 335 us and four rows 342, 1,024 to 4,096 595 and 467.
-_MANY_NUMBERS = 3_000_000
 #: oneDNN picks its order for the rows that it is told to expect; the one for 16 serves 1 to 512 rows equally well.
 _EXPECTED_ROWS = 16
 
@@ -43,14 +42,13 @@ class Packed(nn.Module):
     def __init__(self, parts: Sequence[nn.Linear]) -> None:
         super().__init__()
         weight, self.bias = _joined(parts)
-        self._repeats = (1, 2) if weight.numel() >= _MANY_NUMBERS else (2,)
         onednn: Any = torch.ops.mkldnn
         self.weight = onednn._reorder_linear_weight(weight, _EXPECTED_ROWS)
         self._multiply: Callable[..., Tensor] = onednn._linear_pointwise.default
         self._multiply_onto: Callable[..., Tensor] = onednn._linear_pointwise.binary
 
     def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
-        if rows.shape[-2] in self._repeats:
+        if 0 < rows.shape[-2] < FEWEST_ROWS:
             return self._repeated(rows, onto)
         if onto is None:
             return self._multiply(rows, self.weight, self.bias, "none", [], "")

@@ -10,7 +10,6 @@ from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from inference.engine.attention.attention import NAME
-from inference.engine.network import linear
 from inference.engine.network.fusion import fuse
 from inference.engine.network.layers import Layer
 from inference.engine.network.linear import Joined, Packed, joined
@@ -41,12 +40,10 @@ def test_layers_that_are_not_known_stay_as_they_are() -> None:
 @pytest.mark.parametrize("kind", [Joined, Packed])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("many_numbers", [linear._MANY_NUMBERS, 1], ids=["small", "as if large"])
 @torch.inference_mode()
 def test_joined_multiplications_are_the_separate_ones(
-    kind: type[Joined | Packed], bias: bool, dtype: torch.dtype, many_numbers: int, monkeypatch: pytest.MonkeyPatch
+    kind: type[Joined | Packed], bias: bool, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(linear, "_MANY_NUMBERS", many_numbers)
     torch.manual_seed(0)
     parts = [nn.Linear(48, outputs, bias=bias, dtype=dtype) for outputs in (64, 16, 16)]
     module = kind(parts)
