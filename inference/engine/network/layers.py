@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.functional import layer_norm, rms_norm, silu
 from transformers.activations import SiLUActivation
 
@@ -38,11 +39,11 @@ class Norm(nn.Module):
         self._twice = torch.cat((self.weight, self.weight)) if self.weight.device.type == "cpu" else None
 
     def __call__(self, rows: Tensor) -> Tensor:
-        if self._twice is not None and rows.shape[-2] <= _FEW_ROWS:
+        if self._twice is None:
+            return rms_norm(rows.to(self.weight.dtype), self.weight.shape, self.weight, self.eps).to(rows.dtype)
+        if rows.shape[-2] <= _FEW_ROWS:
             return layer_norm(_doubled(rows), self._twice.shape, self._twice, None, self.eps)[..., : rows.shape[-1]]
-        if rows.dtype == self.weight.dtype:
-            return rms_norm(rows, self.weight.shape, self.weight, self.eps)
-        return rms_norm(rows.float(), self.weight.shape, self.weight, self.eps).to(rows.dtype)
+        return _normed(rows, self.eps).mul_(self.weight).to(rows.dtype)
 
 
 class Turn(NamedTuple):
@@ -78,33 +79,33 @@ class Attention:
         together = hasattr(borrowed, "qkv_proj")
         self.qkv = joined(*([borrowed.qkv_proj] if together else [borrowed.q_proj, borrowed.k_proj, borrowed.v_proj]))
         self.output = joined(borrowed.o_proj)
-        self.norm = self._head_norms(borrowed) if hasattr(borrowed, "q_norm") else None
-        self.norm_twice = self.norm if self.norm is None else torch.cat((self.norm, self.norm), dim=-1)
-        self.eps = norm_eps(borrowed.q_norm) if self.norm is not None else 0.0
+        self.norm_twice = self._head_norms(borrowed) if hasattr(borrowed, "q_norm") else None
+        self.eps = 0.0 if self.norm_twice is None else norm_eps(borrowed.q_norm)
 
     def _head_norms(self, borrowed: Any) -> Tensor:
-        """A row of weights for each head, of the queries first."""
+        """A row of weights for each head, twice side by side; the queries' heads come first."""
         query, key = norm_weight(borrowed.q_norm), norm_weight(borrowed.k_norm)
-        return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1)))
+        return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1))).repeat(1, 2)
 
     def __call__(self, rows: Tensor, turn: Turn, step: Step, onto: Tensor | None) -> Tensor:
         heads = self.qkv(rows).view(rows.shape[0], -1, self.width)
-        self._turn(heads[:, : -self.kv_heads], turn)
+        self._place(heads[:, : -self.kv_heads], turn)
         standing = heads.transpose(0, 1)
         query, both = standing[: self.heads], standing[self.heads :]
         read = attended(self.layer_idx, query, both, scaling=self.scaling, step=step, window=self.window)
         output: Tensor = self.output(read.reshape(rows.shape[0], -1), onto)
         return output
 
-    def _turn(self, heads: Tensor, turn: Turn) -> None:
+    def _place(self, heads: Tensor, turn: Turn) -> None:
         """Norm queries and keys, (tokens, heads, width), where the network does, and turn them, in place."""
-        if self.norm is None or self.norm_twice is None:
+        if self.norm_twice is None:
             _turn(heads, turn, onto=heads)
         elif heads.device.type == "cpu" and len(heads) <= _FEW_ROWS and turn.cosines.shape[-1] == self.width:
             normed = layer_norm(_doubled(heads), (2 * self.width,), None, None, self.eps)
             _turn_doubled(normed.mul_(self.norm_twice), turn, onto=heads)
         else:
-            _turn(rms_norm(heads, (self.width,), None, self.eps).mul_(self.norm), turn, onto=heads)
+            normed = _normed(heads, self.eps).mul_(self.norm_twice[:, : self.width])
+            _turn(normed.to(heads.dtype), turn, onto=heads)
 
 
 class Mlp:
@@ -159,6 +160,18 @@ def norm_weight(norm: Any) -> Tensor:
 
 def norm_eps(norm: Any) -> float:
     return float(norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)
+
+
+def _normed(rows: Tensor, eps: float) -> Tensor:
+    """RMSNorm without weights, in memory of its own; in float32 on a CPU.
+
+    torch's own takes 1.4 ms there for 5 heads of 256 of 200 tokens in bfloat16, this 0.3.
+    """
+    if rows.device.type != "cpu":
+        return rms_norm(rows, rows.shape[-1:], None, eps)
+    exact = rows.to(torch.float32, copy=True)
+    norms = vector_norm(exact, dim=-1, keepdim=True)
+    return exact.mul_(norms.square_().div_(rows.shape[-1]).add_(eps).rsqrt_())
 
 
 def _doubled(rows: Tensor) -> Tensor:

@@ -68,15 +68,18 @@ def test_weights_are_told_by_the_megabyte() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "together", [[1] * 40, [30, 300], [300]], ids=["token by token", "behind some tokens", "a prompt"]
+)
 @torch.inference_mode()
-def test_bfloat16_is_as_close_to_float32_as_that_of_transformers(name: str) -> None:
+def test_bfloat16_is_as_close_to_float32_as_that_of_transformers(name: str, together: list[int]) -> None:
     dice = random.Random(0)
-    ids = [dice.randrange(VOCABULARY) for _ in range(40)]
+    ids = [dice.randrange(VOCABULARY) for _ in range(sum(together))]
     exact = network(name, "sdpa")(input_ids=torch.tensor([ids])).logits[0]
     theirs = network(name, "sdpa").to(torch.bfloat16)(input_ids=torch.tensor([ids])).logits[0].float()
     rounded = network(name).to(torch.bfloat16)
     fuse(rounded, CPU)
-    runner = Runner(rounded, 256, lanes=1)
+    runner = Runner(rounded, 512, lanes=1)
     reading = Reading(runner, ids)
-    ours = torch.cat([runner.run([reading.part(1)])[0] for _ in ids])
+    ours = torch.cat([runner.run([reading.part(tokens)._replace(wanted=tokens)])[0] for tokens in together])
     assert float((ours - exact).square().mean()) < 2 * float((theirs - exact).square().mean())
