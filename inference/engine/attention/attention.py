@@ -17,8 +17,6 @@ from inference.engine.attention.paged_step import PagedStep
 from inference.engine.attention.step import Chunk, Rows, Step
 from inference.engine.memory.blocks import Extent
 
-#: Of larger scores torch's kernel is faster.
-_SCORES_BYTES = 32 * 1024 * 1024
 #: What networks that use it are loaded with, as `attn_implementation`.
 NAME = "helexa_paged"
 
@@ -126,29 +124,19 @@ def _lay_out(pool: Tensor, read: Rows, onto: Tensor) -> Tensor:
 
 
 def _attend_chunk(query: Tensor, pool: Tensor, read: Chunk, scaling: float) -> Tensor:
-    """Neighbouring tokens of one sequence."""
-    rows, both = query[:, :, read.start : read.stop], _picked(pool, read.keys)
-    scores = rows[..., 0].numel() * both.shape[1] * both.itemsize
-    if read.block and read.mask is not None and scores <= _SCORES_BYTES:
-        output = _attend_block(rows, both, read.mask, scaling)
-    else:
-        output = _attend_by_kernel(rows, both, read.mask, scaling)
-    return output.permute(2, 0, 1, 3).reshape(rows.shape[2], -1)
-
-
-def _attend_block(rows: Tensor, both: Tensor, mask: Tensor, scaling: float) -> Tensor:
-    """As `_attend_rows` does it: scores are rounded, and who shares a head of the keys stands in one matrix."""
-    kv_heads, group, count, width = rows.shape
-    keys, values = both.chunk(2)
-    scores = rows.reshape(kv_heads, group * count, width).bmm(keys.transpose(1, 2)).view(kv_heads, group, count, -1)
-    torch.add(mask, scores, alpha=scaling, out=scores)
-    return scores.softmax(dim=-1).flatten(1, 2).bmm(values).view(rows.shape)
-
-
-def _attend_by_kernel(rows: Tensor, both: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-    """The keys' heads are repeated by a view, not by a copy."""
-    keys, values = both[:, None].expand(-1, rows.shape[1], -1, -1).chunk(2)
-    return scaled_dot_product_attention(rows, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling)
+    """Neighbouring tokens of one sequence. The keys' heads are repeated by a view, not by a copy."""
+    rows = query[:, :, read.start : read.stop]
+    kv_heads, group, count, _ = rows.shape
+    both = _picked(pool, read.keys)[:, None].expand(-1, group, -1, -1)
+    output = scaled_dot_product_attention(
+        rows,
+        both[:kv_heads],
+        both[kv_heads:],
+        attn_mask=read.mask,
+        is_causal=read.causal,
+        scale=scaling,
+    )
+    return output.permute(2, 0, 1, 3).reshape(count, -1)
 
 
 def _picked(pool: Tensor, keys: Extent | Tensor) -> Tensor:

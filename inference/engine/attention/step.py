@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,10 +20,6 @@ _KEYS_PER_CALL = 600
 #: A copy of keys and values is smaller than this: from 32 MiB on malloc asks the kernel for fresh pages each time,
 #: which made a step of 64 sequences of 1,024 five times as long as one of 32.
 _COPY_BYTES = 24 * 1024 * 1024
-#: Of a prompt's tokens so many together are multiplied; what is left of them goes to torch's kernel, which takes 1.3 to
-#: 3 times as long (bfloat16, 200 tokens: behind none 1.08 ms against 0.60, behind 1,800 8.0 against 6.6). Always as
-#: many, so that oneDNN meets few shapes. In float32 the kernel is as fast.
-_BLOCK_ROWS = 128
 
 
 class Span(NamedTuple):
@@ -82,15 +77,14 @@ class Rows(NamedTuple):
 class Chunk(NamedTuple):
     """Rows of one sequence, and the keys they read: neighbours in the pool, or picked by their slots.
 
-    `mask`, of shape (rows, keys), hides what is not before a row or out of its window; None where row `i` sees the keys
-    up to `i`. A `block` always has one.
+    `mask`, of shape (rows, keys), hides what is not before a row or out of its window; None where `causal` says it all.
     """
 
     start: int
     stop: int
     keys: Extent | Tensor
     mask: Tensor | None
-    block: bool
+    causal: bool
 
 
 class Forward:
@@ -145,7 +139,7 @@ class Step(Forward):
         single = [span for span in self._spans if span.rows == 1]
         longer = [span for span in self._spans if span.rows > 1]
         rows = [self._rows(group, window) for group in alike(single, window, most_keys=self._most_keys)]
-        return [*rows, *(chunk for span in longer for chunk in self._chunks(span, window))]
+        return [*rows, *(self._chunk(span, window) for span in longer)]
 
     @property
     def _most_keys(self) -> int:
@@ -185,27 +179,18 @@ class Step(Forward):
             row[len(slots) :] = slots[0]
         return picked.view(-1).to(self.slots.device)
 
-    def _chunks(self, span: Span, window: int | None) -> list[Chunk]:
-        first, last = span.tokens - span.rows, span.tokens
-        blocks = span.rows // _BLOCK_ROWS if self.key_values.keys.dtype != torch.float32 else 0
-        bounds = [first + block * _BLOCK_ROWS for block in range(blocks + 1)]
-        chunks = [self._chunk(span, start, stop, window, block=True) for start, stop in pairwise(bounds)]
-        rest = bounds[-1]
-        return chunks if rest == last else [*chunks, self._chunk(span, rest, last, window, block=False)]
-
-    def _chunk(self, span: Span, start: int, stop: int, window: int | None, *, block: bool) -> Chunk:
-        """The tokens of a sequence from `start` to `stop`."""
-        low = max(0, start - window + 1) if window else 0
-        unbounded = not window or stop - low <= window
+    def _chunk(self, span: Span, window: int | None) -> Chunk:
+        first = span.tokens - span.rows
+        low = max(0, first - window + 1) if window else 0
+        unbounded = not window or span.tokens - low <= window
+        causal = first == 0 and unbounded
         mask = None
-        if start or block or not unbounded:
-            tokens, rows = torch.arange(low, stop), torch.arange(start, stop)[:, None]
+        if not causal:
+            tokens, rows = torch.arange(low, span.tokens), torch.arange(first, span.tokens)[:, None]
             seen = tokens <= rows
             mask = self._additive(seen if unbounded else seen & (tokens > rows - (window or 0)))
-        together = len(span.extents) == 1
-        keys = _between(span.extents[0], low, stop) if together else span.slots(low)[: stop - low].to(self.slots.device)
-        row = span.stop - span.tokens
-        return Chunk(row + start, row + stop, keys, mask, block)
+        keys = span.slots(low).to(self.slots.device) if len(span.extents) > 1 else _behind(span.extents[0], low)
+        return Chunk(span.start, span.stop, keys, mask, causal)
 
     def _additive(self, seen: Tensor) -> Tensor:
         """A mask to be added to the scores: with one of booleans each layer would make this again."""
@@ -258,5 +243,5 @@ def _runs(spans: list[Span], low: int, high: int, slots: int) -> list[Run]:
     return runs
 
 
-def _between(extent: Extent, low: int, high: int) -> Extent:
-    return Extent(extent.start + low, extent.start + high)
+def _behind(extent: Extent, tokens: int) -> Extent:
+    return Extent(extent.start + tokens, extent.stop)

@@ -88,12 +88,14 @@ class Attention:
         return torch.cat((query.expand(self.heads, -1), key.expand(self.kv_heads, -1))).repeat(1, 2)
 
     def __call__(self, rows: Tensor, turn: Turn, step: Step, onto: Tensor | None) -> Tensor:
-        heads = self.qkv(rows).view(rows.shape[0], -1, self.width)
+        count = len(turn.cosines)  # what is behind so many rows repeats them
+        heads = self.qkv(rows)[:count].view(count, -1, self.width)
         self._place(heads[:, : -self.kv_heads], turn)
         standing = heads.transpose(0, 1)
         query, both = standing[: self.heads], standing[self.heads :]
         read = attended(self.layer_idx, query, both, scaling=self.scaling, step=step, window=self.window)
-        output: Tensor = self.output(read.reshape(rows.shape[0], -1), onto)
+        read = read.reshape(count, -1)
+        output: Tensor = self.output(read if count == len(rows) else read.repeat(len(rows) // count, 1), onto)
         return output
 
     def _place(self, heads: Tensor, turn: Turn) -> None:
@@ -142,7 +144,10 @@ class Layer(nn.Module):
         self._after = after and (Norm(after[0]), Norm(after[1]))
 
     def forward(self, rows: Tensor, turn: Turn, step: Step) -> Tensor:
-        """(tokens, hidden) to the same; `turn` is what `Rotary` makes of the tokens' positions."""
+        """(tokens, hidden) to the same; `turn` is what `Rotary` makes of the tokens' positions.
+
+        The tokens may be followed by themselves, once or more often: see `enough`.
+        """
         before_attention, before_mlp = self._before
         if self._after is None:
             rows = self.attention(before_attention(rows), turn, step, rows)

@@ -55,10 +55,14 @@ class Packed(nn.Module):
         return self._multiply_onto(rows, onto, self.weight, self.bias, "add")
 
     def _repeated(self, rows: Tensor, onto: Tensor | None) -> Tensor:
-        count = rows.shape[-2]
-        repeated = rows.flatten(0, -2).repeat(REPEATED_TO // count, 1)
-        output = self(repeated)[:count].view(*rows.shape[:-1], -1)
+        output = self(enough(rows.flatten(0, -2)))[: rows.shape[-2]].view(*rows.shape[:-1], -1)
         return output if onto is None else output + onto
+
+
+def enough(rows: Tensor) -> Tensor:
+    """Rows (count, width), repeated where they are so few that `Packed` would repeat them."""
+    count = len(rows)
+    return rows.repeat(REPEATED_TO // count, 1) if 0 < count < FEWEST_ROWS else rows
 
 
 def joined(*parts: nn.Linear) -> Joined | Packed:

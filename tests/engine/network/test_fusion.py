@@ -83,3 +83,25 @@ def test_bfloat16_is_as_close_to_float32_as_that_of_transformers(name: str, toge
     reading = Reading(runner, ids)
     ours = torch.cat([runner.run([reading.part(tokens)._replace(wanted=tokens)])[0] for tokens in together])
     assert float((ours - exact).square().mean()) < 2 * float((theirs - exact).square().mean())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_who_decodes_alone_is_rounded_as_beside_others(name: str) -> None:
+    rounded = network(name).to(torch.bfloat16)
+    fuse(rounded, CPU)
+    runner = Runner(rounded, 512, lanes=5)
+    dice = random.Random(0)
+
+    def decoded(sequences: int) -> torch.Tensor:
+        others = [[dice.randrange(VOCABULARY) for _ in range(12)] for _ in range(sequences - 1)]
+        readings = [Reading(runner, ids) for ids in (list(range(12)), *others)]
+        for reading in readings:
+            runner.run([reading.part(11)])
+        logits, _ = runner.run([reading.part(1) for reading in readings])
+        for reading in readings:
+            reading.forget()
+        return logits[0]
+
+    alone = decoded(1)
+    assert all(torch.equal(decoded(sequences), alone) for sequences in (2, 3, 5))

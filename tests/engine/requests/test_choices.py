@@ -59,7 +59,7 @@ def test_nothing_of_a_choice_comes_after_its_end(engine: Engine) -> None:
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma3"])  # the second with layers that keep a window only
 def test_greedy_choices_are_all_the_answer_of_one_alone(architecture: Any, tmp_path: Path) -> None:
     engine = Engine("cpu")
-    # Of other seeds' models a few waver between two tokens, and rounding differs with the number of rows.
+    # Of other seeds' models a few waver between two tokens, and a prompt that is remembered is rounded otherwise.
     engine.load("tiny", str(tiny_model(tmp_path / "m", architecture, eos=False, sliding_window=16, seed=1)))
     try:
         [alone] = texts_of(answer(engine, "alone", max_tokens=40), 1)
