@@ -214,14 +214,17 @@ def alike(spans: list[Span], window: int | None, *, most_keys: int) -> list[list
     too much costs less than a call of its own.
     """
     groups: list[list[Span]] = []
+    widest = needed = 0  # of the last group: the keys of its longest, and those of all together
     for span in spans:
-        together = [*groups[-1], span] if groups else [span]
-        widths = [one.tokens - one.hidden(window) for one in together]
-        read = max(widths) * len(widths)
-        if groups and read <= most_keys and read - sum(widths) <= _KEYS_PER_CALL * (len(widths) - 1):
-            groups[-1] = together
+        width = span.tokens - span.hidden(window)
+        joined = len(groups[-1]) if groups else 0
+        read = max(widest, width) * (joined + 1)
+        if joined and read <= most_keys and read - needed - width <= _KEYS_PER_CALL * joined:
+            groups[-1].append(span)
+            widest, needed = max(widest, width), needed + width
         else:
             groups.append([span])
+            widest = needed = width
     return groups
 
 
