@@ -24,10 +24,6 @@ from inference.engine.network.linear import joined
 #: the caches: 16 rows of 512 take 44 us against 59, 8 rows 37 against 51, 12 heads of 4 rows 53 against 94.
 _FEW_ROWS = 16
 _SILUS = nn.SiLU, SiLUActivation
-#: So many positions are kept, 6 MB for heads of 128 in bfloat16. Longer sequences take so long that it does not matter.
-_TABLED = 8192
-#: Kinds of positions that depend on whatever else is in a step.
-_CHANGING = frozenset({"dynamic", "longrope"})
 
 
 class Norm(nn.Module):
@@ -59,34 +55,17 @@ class Turn(NamedTuple):
 
 
 class Rotary(nn.Module):
-    """The borrowed positions as a `Turn`; on a CPU looked up, since a dozen operations took 1 % of a step."""
+    """The borrowed positions as a `Turn`."""
 
     def __init__(self, borrowed: nn.Module) -> None:
         super().__init__()
         self.borrowed = borrowed
-        self._tables: dict[tuple[str, ...], Tensor] = {}
 
-    def forward(self, like: Tensor, positions: Tensor, *kind: str) -> Turn:
-        """Of positions (1, tokens), for layers of a kind where the network has several, in the type of `like`."""
-        if like.device.type == "cpu" and self._lasts and int(positions.max()) < _TABLED:
-            if kind not in self._tables:
-                self._tables[kind] = self._computed(like, torch.arange(_TABLED)[None], *kind)
-            found = self._tables[kind].index_select(0, positions[0])
-        else:
-            found = self._computed(like, positions, *kind)
-        return Turn(*found[:, None].chunk(3, dim=-1))
-
-    def _computed(self, like: Tensor, positions: Tensor, *kind: str) -> Tensor:
-        """(tokens, 3 * width): the parts of a `Turn` side by side."""
-        cosines, sines = self.borrowed(like, positions, *kind)
+    def forward(self, *arguments: Any, **named: Any) -> Turn:
+        cosines, sines = self.borrowed(*arguments, **named)
         half = sines.shape[-1] // 2
-        return torch.cat((cosines, sines, -sines[..., :half], sines[..., half:]), dim=-1)[0]
-
-    @property
-    def _lasts(self) -> bool:
-        """Whether a position is the same in every step."""
-        of = getattr(self.borrowed, "rope_type", "longrope")
-        return _CHANGING.isdisjoint(of.values() if isinstance(of, dict) else [of])
+        signed = torch.cat((-sines[..., :half], sines[..., half:]), dim=-1)
+        return Turn(cosines[0, :, None], sines[0, :, None], signed[0, :, None])
 
 
 class Attention:
