@@ -6,8 +6,8 @@ import os
 
 #: oneDNN keeps a kernel of some 0.3 MB for each shape, and torch's layer above it another one of its own: 1,024 each
 #: unless told otherwise, which is over a GB, since every step has other shapes than the one before. A model needs some
-#: ten for each number of rows, and those of attention are seldom met again.
-_SHAPES = "256"
+#: ten for each number of rows; with half as many as this the bench plans nearly all of its shapes anew in each round.
+_SHAPES = "512"
 VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 

@@ -20,6 +20,9 @@ from inference.engine.scheduling.shares import Shares
 
 logger = logging.getLogger(__name__)
 
+#: oneDNN plans the multiplications of each number of rows that it has not met: 6 ms for the network of the bench.
+_RECURRING_ROWS = 32
+
 
 class Turn(NamedTuple):
     """A part of a step: so many tokens of one sequence, whose memory is reserved."""
@@ -119,7 +122,9 @@ class Scheduler:
 
     def _take_prefill_turns(self, reading: Iterable[Place]) -> None:
         step = next(self._steps)
-        left = min(self._limit.tokens, self._pace.tokens(beside_decodes=bool(self._turns)))
+        left = _recurring(
+            min(self._limit.tokens, self._pace.tokens(beside_decodes=bool(self._turns))), beside=len(self._turns)
+        )
         self._limit.grow()
         # By share; within one whoever reads now goes to the back, so that short prompts do not wait for a long one.
         for place in sorted(reading, key=lambda place: (*place.standing[:3], place.read_in_step, place.number)):
@@ -250,3 +255,9 @@ class Scheduler:
         """Where a place is missing, of all models; where only memory is, of its own."""
         anywhere = len(self._running) >= self.max_in_flight
         return [place for place in self._running if place.owes(waiting) and (anywhere or place.model is waiting.model)]
+
+
+def _recurring(tokens: int, *, beside: int) -> int:
+    """So many prompt tokens or a few less, which with the rows beside them are a number that other steps have too."""
+    odd = (tokens + beside) % _RECURRING_ROWS
+    return tokens - odd if tokens > odd else tokens
