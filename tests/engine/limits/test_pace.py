@@ -60,6 +60,6 @@ def test_chunks_become_as_small_as_the_clock_says(endless: Path) -> None:
     engine.submit("reads", "the river runs " * 250, max_tokens=2)
     engine.run()
     reads = [tokens for tokens in engine.computed[2:] if tokens > 2]
-    assert reads[0] == UNMEASURED_TOKENS  # with the row that decodes: a number of rows that other steps have too
+    assert reads[0] == UNMEASURED_TOKENS  # with the row that decodes
     assert len(reads) > 5
-    assert all(tokens == pytest.approx(100 + 1, abs=1) for tokens in reads[1:-1])
+    assert {*reads[1:-1]} == {96}  # 100 ms and the row that decodes, cut to a number of rows that recurs
