@@ -7,13 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inference.engine.device.kernel_caches import recurring_from
 from inference.engine.memory.blocks import Extent
 from inference.engine.memory.kept_rows import Group, Kept, KeptRows, Member
 from inference.engine.memory.key_values import KeyValues
 
-#: Keys are read in multiples of so many: oneDNN plans a multiplication for each shape that it has not met, which takes
-#: 4.7 ms where the multiplication takes 0.9 (one thread), and without this would do so in every step.
-_RECURRING = 32
 #: Keys that sequences may read too much so that one call reads them all: what a call of its own takes, in keys.
 #: One thread, 4 heads of 64: 50 us per call, 0.08 us per key.
 _KEYS_PER_CALL = 600
@@ -149,14 +147,14 @@ class Step(Forward):
     def _rows(self, spans: list[Span], window: int | None) -> Rows:
         hidden = torch.tensor([span.hidden(window) for span in spans])
         lengths = torch.tensor([span.tokens for span in spans])
-        width = recurring(int((lengths - hidden).max()))
+        width = recurring_from(int((lengths - hidden).max()))
         low = int(hidden.min())
         between = int(lengths.max()) - low
         # One that is computed alone reads nobody else's keys: it may be alone because theirs are no numbers.
-        own = between if len(spans) == 1 else recurring(between)
+        own = between if len(spans) == 1 else recurring_from(between)
         runs = _runs(spans, low, low + own, self.key_values.keys.shape[2]) if between < 2 * width else []
         if runs:
-            tokens = torch.arange(low, low + recurring(between))
+            tokens = torch.arange(low, low + recurring_from(between))
             seen = (tokens >= hidden[:, None]) & (tokens < lengths[:, None])
             kept = None if low else self._kept.of(_group(spans, len(tokens)), window)
             padding = len(tokens) - own
@@ -200,11 +198,6 @@ class Step(Forward):
 
 def _group(spans: list[Span], width: int) -> Group:
     return Group(tuple(Member(span.table, span.tokens) for span in spans), width)
-
-
-def recurring(width: int) -> int:
-    """The next width that other steps have as well."""
-    return -(-width // _RECURRING) * _RECURRING
 
 
 def alike(spans: list[Span], window: int | None, *, most_keys: int) -> list[list[Span]]:

@@ -11,8 +11,8 @@ from torch.nn.functional import linear
 
 #: Fewer rows than this are repeated: one row of the demo model's vocabulary takes 19.5 ms, four take 16.4 (one thread).
 #: By small weights four take longer, but one by itself is rounded otherwise than beside others, and other words follow.
-FEWEST_ROWS = 3
-REPEATED_TO = 4
+_FEWEST_ROWS = 3
+_REPEATED_TO = 4
 #: oneDNN picks its order for the rows that it is told to expect; the one for 16 serves 1 to 512 rows equally well.
 _EXPECTED_ROWS = 16
 
@@ -48,7 +48,7 @@ class Packed(nn.Module):
         self._multiply_onto: Callable[..., Tensor] = onednn._linear_pointwise.binary
 
     def __call__(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:
-        if 0 < rows.shape[-2] < FEWEST_ROWS:
+        if 0 < rows.shape[-2] < _FEWEST_ROWS:
             return self._repeated(rows, onto)
         if onto is None:
             return self._multiply(rows, self.weight, self.bias, "none", [], "")
@@ -62,7 +62,7 @@ class Packed(nn.Module):
 def enough(rows: Tensor) -> Tensor:
     """Rows (count, width), repeated where they are so few that `Packed` would repeat them."""
     count = len(rows)
-    return rows.repeat(REPEATED_TO // count, 1) if 0 < count < FEWEST_ROWS else rows
+    return rows.repeat(_REPEATED_TO // count, 1) if 0 < count < _FEWEST_ROWS else rows
 
 
 def joined(*parts: nn.Linear) -> Joined | Packed:

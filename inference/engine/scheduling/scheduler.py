@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
+from inference.engine.device.kernel_caches import recurring_up_to
 from inference.engine.device.owner import is_device_fault
 from inference.engine.limits.pace import MOST_TOKENS, Pace
 from inference.engine.limits.step_limit import StepLimit
@@ -19,9 +20,6 @@ from inference.engine.scheduling.places import Place, Waiting
 from inference.engine.scheduling.shares import Shares
 
 logger = logging.getLogger(__name__)
-
-#: oneDNN plans the multiplications of each number of rows that it has not met: 6 ms for the network of the bench.
-_RECURRING_ROWS = 32
 
 
 class Turn(NamedTuple):
@@ -122,7 +120,7 @@ class Scheduler:
 
     def _take_prefill_turns(self, reading: Iterable[Place]) -> None:
         step = next(self._steps)
-        left = _recurring(
+        left = recurring_up_to(
             min(self._limit.tokens, self._pace.tokens(beside_decodes=bool(self._turns))), beside=len(self._turns)
         )
         self._limit.grow()
@@ -255,9 +253,3 @@ class Scheduler:
         """Where a place is missing, of all models; where only memory is, of its own."""
         anywhere = len(self._running) >= self.max_in_flight
         return [place for place in self._running if place.owes(waiting) and (anywhere or place.model is waiting.model)]
-
-
-def _recurring(tokens: int, *, beside: int) -> int:
-    """So many prompt tokens or a few less, which with the rows beside them are a number that other steps have too."""
-    odd = (tokens + beside) % _RECURRING_ROWS
-    return tokens - odd if tokens > odd else tokens
