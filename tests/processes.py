@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from contextlib import suppress
 
 import psutil
+
+from helexa.home import REPOSITORY
+
+#: What ends when the thread that starts it does, however that ends (Linux): an interrupted run leaves nothing behind.
+_TIED = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+
+
+def manage(*arguments: str) -> list[str]:
+    """`manage.py` with these arguments, as a command that does not outlive the test's process."""
+    return [*_TIED, sys.executable, str(REPOSITORY / "manage.py"), *arguments]
 
 
 def children_of(pid: int, word: str) -> list[psutil.Process]:

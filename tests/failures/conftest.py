@@ -18,7 +18,7 @@ import pytest
 
 from helexa.home import REPOSITORY
 from tests.models import LASTING_CONTEXT, tiny_model
-from tests.processes import children_of
+from tests.processes import children_of, manage
 from tests.stack.running import PATIENCE_S, free_port, wait_until
 
 METRICS = re.compile(r"^metrics: (?P<url>\S+)$", re.M)
@@ -44,7 +44,7 @@ class Up:
         }
         self.output = ""
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up", *options],
+            manage("up", *options),
             cwd=REPOSITORY,
             env=self.environment,
             stdout=subprocess.PIPE,

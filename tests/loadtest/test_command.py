@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -16,9 +15,9 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from helexa.home import REPOSITORY
 from tests.loadtest.conftest import Serve
 from tests.loadtest.wire import chunked, completion, stream, with_length
+from tests.processes import manage
 
 LIMIT_S = 120
 BRIEF = ("--seconds", "0.3", "--rounds", "1")
@@ -27,7 +26,7 @@ BRIEF = ("--seconds", "0.3", "--rounds", "1")
 def start(*arguments: str, temporary: Path) -> subprocess.Popen[str]:
     """The command; its temporary home is made in `temporary`, so that a test sees whether it was removed."""
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "manage.py"), "loadtest", *arguments],
+        manage("loadtest", *arguments),
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

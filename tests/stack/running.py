@@ -25,6 +25,7 @@ import redis
 from fleet.live import live_neurons
 from helexa.home import REPOSITORY
 from helexa.loadtest.scratch import drop_database
+from tests.processes import manage
 
 Result = TypeVar("Result")
 
@@ -89,7 +90,7 @@ class Stack:
     def start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         with self.log(name).open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments],
+                manage(*arguments),
                 cwd=REPOSITORY,
                 env=self.environment | environment,
                 stdout=output,

@@ -21,7 +21,7 @@ import redis
 
 from helexa.embedded.ports import free_port
 from helexa.home import REPOSITORY, Home
-from tests.processes import alive, children_of
+from tests.processes import alive, children_of, manage
 from tests.servers import new_home_folder
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -43,7 +43,7 @@ class Up:
             if not name.startswith("HELEXA_") and name not in ("DATABASE_URL", "REDIS_URL")
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "manage.py"), "up", *arguments],
+            manage("up", *arguments),
             env={
                 **inherited,
                 "HELEXA_HOME": str(home.path),
