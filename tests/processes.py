@@ -1,4 +1,4 @@
-"""Processes that tests look for among those a helexa has started."""
+"""How tests start a helexa, and the processes they look for among those it has started."""
 
 from __future__ import annotations
 
