@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.proofs import engine_memory
-from tests.proofs.engine_memory import MOST_KIB_PER_REQUEST
-from tests.proofs.resident import Point, kib_per_request
+from tests.proofs.resident import Point
 
 
 def test_requests_of_every_kind_leave_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,5 +14,5 @@ def test_requests_of_every_kind_leave_nothing_behind(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(("kib_lost", "found"), [(0.0, False), (1.0, True)])
 def test_what_is_lost_with_each_request_is_found_beside_noise(kib_lost: float, found: bool) -> None:
-    points = [Point(number * 1000, number * 1000 * kib_lost + (number % 2) * 900) for number in range(1, 11)]
-    assert (kib_per_request(points) > MOST_KIB_PER_REQUEST) is found
+    points = [Point(number * 100, number * 100 * kib_lost + (number % 2) * 7000) for number in range(10, 101)]
+    assert bool(engine_memory.grown(points)) is found

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 
-#: oneDNN keeps a kernel of some 0.3 MB for each shape, and torch's layer above it another one of its own: 1,024 each
-#: unless told otherwise, which is over a GB, since every step has other shapes than the one before. A model needs some
-#: ten for each number of rows; with half as many as this the bench plans nearly all of its shapes anew in each round.
-_SHAPES = "512"
+#: How many shapes each of them remembers; 1,024 unless told otherwise. A model needs some ten for each number of rows,
+#: and every step has other shapes than the one before.
+#:
+#: - oneDNN keeps kernels of up to 0.4 MB each: with half as many as this the bench plans nearly all anew in each round.
+#: - torch's layer above it keeps 0.25 MB for each multiplication of keys, of which a hit saves nothing, and 20 KB for
+#:   each of weights, of which a hit saves 16 us: as many as a few numbers of rows need.
+_REMEMBERED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512", "LRU_CACHE_CAPACITY": "64"}
 #: Keys and rows come in multiples of so many, so that other steps have the same.
 _MULTIPLE = 32
-VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 def bound() -> None:
@@ -22,8 +24,8 @@ def bound() -> None:
 
     Sources: oneDNN's developer guide, "Primitive Cache"; pytorch issues 29893 and 98688.
     """
-    for variable in VARIABLES:
-        os.environ.setdefault(variable, _SHAPES)
+    for variable, shapes in _REMEMBERED.items():
+        os.environ.setdefault(variable, shapes)
 
 
 def recurring_from(size: int) -> int:

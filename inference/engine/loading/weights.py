@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from tokenizers.models import BPE, Model, Unigram
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -70,6 +71,7 @@ def read_network(
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, which keeps nothing of what it reads. Raises LoadError."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -78,4 +80,14 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise LoadError(f"The tokenizer of {folder.name} cannot be loaded ({first_sentence(fault)}).") from fault
     if not tokenizer.is_fast:
         raise LoadError(f"{folder} holds no tokenizer.json: save its tokenizer in that format first.")
+    _remember_no_words(tokenizer.backend_tokenizer.model)
     return tokenizer
+
+
+def _remember_no_words(model: Model) -> None:
+    """The first 10,000 words of all tenants would stay: up to 8 KB each, per thread, for as long as the process lives.
+
+    They save 2 ms of a prompt of 4,000 tokens. Source: tokenizers pull request 2028.
+    """
+    if isinstance(model, BPE | Unigram):
+        model._resize_cache(0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
+import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -21,9 +24,11 @@ from transformers import (
 
 from inference.engine import Engine, LoadError
 from inference.engine.limits.limits import Limit
+from inference.engine.loading.weights import read_tokenizer
 from inference.events import Failed, Finished
 from inference.policies import ContextPolicy
 from inference.requests import GenerationRequest
+from inference.worker.heap import give_back
 from tests.engine.conftest import request_for, text_of
 from tests.engine.loading.gguf_file import write_gguf
 from tests.models import tiny_model, tiny_tokenizer
@@ -52,6 +57,16 @@ def test_a_folder_loads_and_says_what_it_is(engine: Engine, tmp_path: Path) -> N
     assert said == ["reading weights"]
     assert {model.limit for model in engine.models()} == {Limit(2048, 1536, 512, "model")}
     assert {model.id for model in engine.models()} == {"tiny", "other"}
+
+
+def test_a_tokenizer_keeps_nothing_of_the_words_that_it_reads(tmp_path: Path) -> None:
+    tokenizer, dice = read_tokenizer(tiny_model(tmp_path / "m")), random.Random(1)
+    give_back()
+    before = psutil.Process().memory_info().rss
+    for _ in range(500):
+        tokenizer(" ".join("".join(dice.choices(ascii_letters, k=250)) for _ in range(20)))
+    give_back()
+    assert psutil.Process().memory_info().rss - before < 16 * 2**20
 
 
 def test_without_a_derived_limit_prompts_of_16384_tokens_are_taken(tmp_path: Path) -> None:
