@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from inference.engine.attention.step import Forward
-from inference.engine.network.linear import Packed, enough
 
 
 class FusedForward:
@@ -29,7 +28,6 @@ class FusedForward:
         by_kind = "layer_type" in inspect.signature(self._rotary.borrowed.forward).parameters
         kinds = config.layer_types if by_kind else [None] * len(decoder.layers)
         self._layers = [(layer.forward, kind) for layer, kind in zip(decoder.layers, kinds, strict=True)]
-        self._packed = isinstance(decoder.layers[0].mlp.down, Packed)
         self._cap: float | None = getattr(config, "final_logit_softcapping", None)
 
     def __call__(
@@ -42,9 +40,7 @@ class FusedForward:
             kind: self._rotary(embedded, position_ids, *([] if kind is None else [kind]))
             for kind in {kind for _, kind in self._layers}
         }
-        # Once for all layers and not around each multiplication: 4 % of a step of the demo model with one sequence. And
-        # what is computed is added in the same operation as beside others, so one alone is rounded as there.
-        rows = enough(embedded[0]) if self._packed else embedded[0]
+        rows = embedded[0]
         for layer, kind in self._layers:
             rows = layer(rows, turns[kind], step)
         logits = self._head(self._norm(rows[logits_to_keep]))

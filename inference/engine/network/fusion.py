@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from inference.engine.network.fused_forward import FusedForward
-from inference.engine.network.layers import Layer, Norm, Rotary
+from inference.engine.network.layers import Layer, Rotary, norm
 from inference.engine.network.quantization import quant_of, vocabulary_head
 from inference.engine.progress import Progress, silent
 
@@ -44,7 +44,7 @@ def fuse(
             layers[index] = Layer(layer.to(device), window=_window(layer))
             said.more(layer_bytes)
         decoder.rotary_emb = Rotary(decoder.rotary_emb)
-        decoder.norm = Norm(decoder.norm.to(device))
+        decoder.norm = norm(decoder.norm.to(device))
     borrowed.to(device)
     head = borrowed.get_output_embeddings()
     if type(head) is nn.Linear:

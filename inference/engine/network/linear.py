@@ -55,14 +55,12 @@ class Packed(nn.Module):
         return self._multiply_onto(rows, onto, self.weight, self.bias, "add")
 
     def _repeated(self, rows: Tensor, onto: Tensor | None) -> Tensor:
-        output = self(enough(rows.flatten(0, -2)))[: rows.shape[-2]].view(*rows.shape[:-1], -1)
-        return output if onto is None else output + onto
+        count = rows.shape[-2]
+        return self(_repeated(rows), None if onto is None else _repeated(onto))[..., :count, :]
 
 
-def enough(rows: Tensor) -> Tensor:
-    """Rows (count, width), repeated where they are so few that `Packed` would repeat them."""
-    count = len(rows)
-    return rows.repeat(_REPEATED_TO // count, 1) if 0 < count < _FEWEST_ROWS else rows
+def _repeated(rows: Tensor) -> Tensor:
+    return torch.cat([rows] * (_REPEATED_TO // rows.shape[-2]), dim=-2)
 
 
 def joined(*parts: nn.Linear) -> Joined | Packed:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.network.linear import Joined, Packed, enough, joined
+from inference.engine.network.linear import Joined, Packed, joined
 from inference.engine.progress import LoadError
 
 #: What may be asked for as `quant`: the matrix of the vocabulary in int8, or nothing.
@@ -50,7 +50,7 @@ class Int8(nn.Module):
         return coarse.add_(fine, alpha=1 / _FINER).mul_(scales).view(*rows.shape[:-1], len(self.scales))
 
     def _multiplied(self, steps: Tensor) -> Tensor:
-        shifted = enough(steps.add_(_ZERO).to(torch.uint8))
+        shifted = steps.add_(_ZERO).to(torch.uint8)
         output: Tensor = self._multiply(
             shifted, 1.0, _ZERO, self.weight, self.scales, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
