@@ -23,10 +23,11 @@ def head(outputs: int = 300, inputs: int = 64) -> nn.Linear:
 
 
 @needs_vnni
+@pytest.mark.parametrize("outputs", [300, 40_000], ids=["one part", "three parts"])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
 @torch.inference_mode()
-def test_only_the_weights_are_rounded_noticeably(count: int) -> None:
-    layer = head()
+def test_only_the_weights_are_rounded_noticeably(count: int, outputs: int) -> None:
+    layer = head(outputs)
     rows = torch.randn(1, count, 64, dtype=torch.bfloat16)
     exact = nn.functional.linear(rows.float(), layer.weight.float())
     rounded = Int8(layer)(rows)
